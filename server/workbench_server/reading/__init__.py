@@ -1,0 +1,1 @@
+"""A run's events and messages, streamed page by page."""

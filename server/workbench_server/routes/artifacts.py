@@ -1,0 +1,60 @@
+"""Files kept beside the log, by the sha-256 of their bytes."""
+
+import asyncio
+import hashlib
+
+from fastapi import APIRouter, Request, Response
+
+from workbench.errors import ArtifactNotFound, InvalidEvent
+from workbench_server.access import Caller, Reader, Writer
+from workbench_server.database import transaction
+from workbench_server.ingest.checking import is_sha256
+from workbench_server.limits import ARTIFACT_BYTES, read_body
+from workbench_server.queries import queries
+from workbench_server.routes.answers import answer
+from workbench_server.storage import get, put
+
+router = APIRouter(tags=["artifacts"])
+
+_ANY = "application/octet-stream"
+
+
+@router.put("/artifacts/{sha256}", status_code=201)
+async def put_artifact(request: Request, caller: Writer, sha256: str) -> Response:
+    """Keep the bytes; their digest has to be the address."""
+    data = await read_body(request, most=ARTIFACT_BYTES)
+    found = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+    if found != sha256:
+        raise InvalidEvent("the digest is not that of the bytes", expected=sha256[:80], found=found)
+    await put(request.app.state.storage, _path(request, caller, sha256), data)
+    facts = {
+        "workspace_id": caller.workspace_id,
+        "sha256": bytes.fromhex(sha256),
+        "size": len(data),
+        "media_type": request.headers.get("content-type", _ANY),
+    }
+    async with transaction(request.app.state.pool, caller.workspace_id) as connection:
+        await connection.execute(queries("reading")["put_artifact"], facts)
+    return answer({"sha256": sha256, "size": len(data)}, status=201)
+
+
+@router.get("/artifacts/{sha256}")
+async def get_artifact(request: Request, caller: Reader, sha256: str) -> Response:
+    """Return the bytes."""
+    facts = {"workspace_id": caller.workspace_id}
+    if not is_sha256(sha256):
+        raise ArtifactNotFound("an artifact's address is a hex sha-256", where=sha256[:80])
+    async with transaction(request.app.state.pool, caller.workspace_id) as connection:
+        rows = await connection.execute(
+            queries("reading")["artifact"], facts | {"sha256": bytes.fromhex(sha256)}
+        )
+        row = await rows.fetchone()
+    if row is None:
+        raise ArtifactNotFound("no artifact of this sha-256", where=sha256)
+    data = await get(request.app.state.storage, _path(request, caller, sha256))
+    return Response(data, media_type=row["media_type"])
+
+
+def _path(request: Request, caller: Caller, sha256: str) -> str:
+    path: str = request.app.state.storage.path(caller.workspace_id, "artifacts", sha256)
+    return path

@@ -1,0 +1,234 @@
+"""Runs in the database: made once, listed in pages, found by id."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from workbench.errors import Conflict, InvalidEvent, RunNotFound, UsageError
+from workbench.hashing import dumps
+from workbench.schema import RunHeader, RunPatch
+from workbench_server.database import Connection, Pool, transaction
+from workbench_server.limits import check_text
+from workbench_server.queries import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST_LISTED = 5000
+_TEXTS = ("name", "agent", "source", "session", "edits_hash")
+_MOST_BYTES = 2_000  # of an index's page
+_Form = TypeVar("_Form")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What a listing is narrowed to; labels are ``key:value``."""
+
+    source: str | None = None
+    status: str | None = None
+    name: str | None = None
+    agent: str | None = None
+    session: str | None = None
+    labels: Sequence[str] = field(default_factory=list)
+
+    def parameters(self) -> dict[str, Any]:
+        pairs = [label.partition(":") for label in self.labels]
+        if not all(sep for _, sep, _ in pairs):
+            raise UsageError("a label filter is key:value", found=list(self.labels))
+        return {
+            "source": self.source,
+            "status": self.status,
+            "name": self.name,
+            "agent": self.agent,
+            "session": self.session,
+            "label_names": [name for name, _, _ in pairs],
+            "label_values": [value for _, _, value in pairs],
+        }
+
+
+def parse_header(data: bytes) -> RunHeader:
+    """Read a run's header, or say what does not fit."""
+    return _parse(data, RunHeader, "the run's header is malformed")
+
+
+def parse_patch(data: bytes) -> RunPatch:
+    """Read a change of a run, or say what does not fit."""
+    return _parse(data, RunPatch, "the change of the run is malformed")
+
+
+def _parse(data: bytes, kind: type[_Form], what: str) -> _Form:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEvent(what, found=str(error)) from error
+
+
+def run_uuid(text: str) -> UUID:
+    """Return a run id; anything else names no run."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise RunNotFound(
+            f"no run {text[:80]!r}", hint="A run id is a uuid; look sources up in the listing."
+        ) from error
+
+
+def new_run_id() -> UUID:
+    """Return a UUIDv7: ids of later runs are greater."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    number = number & ~(0xF << 76) | 0x7 << 76
+    return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
+
+
+async def create_run(pool: Pool, workspace_id: UUID, *, header: RunHeader) -> tuple[UUID, bool]:
+    """Make the run, or find the one that was made of the same header."""
+    facts = _facts(header, workspace_id)
+    sql = queries("runs")
+    try:
+        async with transaction(pool, workspace_id) as connection:
+            # Superseding comes first, so that the newer run may take the older one's source.
+            if facts["supersedes"] is not None and not await _hash_of(connection, facts):
+                await connection.execute(sql["supersede"], facts)
+            made = await (await connection.execute(sql["create"], facts)).fetchone()
+            if made is None and await _hash_of(connection, facts) != facts["header_hash"]:
+                raise Conflict(
+                    "a run of this id exists already and differs",
+                    where=f"run {facts['run_id']}",
+                    hint="Take another run_id, or change name and labels with PATCH.",
+                    run_id=str(facts["run_id"]),
+                )
+    except psycopg.errors.UniqueViolation as error:
+        raise Conflict(
+            "another run has this source",
+            where=header.source,
+            hint="Say which run it supersedes.",
+            source=header.source,
+        ) from error
+    return facts["run_id"], made is not None
+
+
+def _facts(header: RunHeader, workspace_id: UUID) -> dict[str, Any]:
+    facts = msgspec.structs.asdict(header)
+    for name in _TEXTS:
+        if facts[name] is not None:
+            check_text(facts[name], where=name, most=_MOST_BYTES)
+    ids = {name: _id(facts[name], name) for name in ("parent_run_id", "supersedes")}
+    run_id = _id(header.run_id, "run_id") or new_run_id()
+    if ids["supersedes"] == run_id:
+        raise InvalidEvent("a run cannot supersede itself", where="supersedes", found=str(run_id))
+    labels = {name: value for name, value in header.labels.items() if value is not None}
+    said = msgspec.structs.replace(
+        header, run_id=None, labels=labels, **{name: _text(value) for name, value in ids.items()}
+    )
+    return (
+        facts
+        | ids
+        | {
+            "workspace_id": workspace_id,
+            "run_id": run_id,
+            "labels": _canonical(labels).decode(),
+            "header_hash": hashlib.sha256(_canonical(msgspec.to_builtins(said))).digest(),
+        }
+    )
+
+
+def _canonical(value: Any) -> bytes:
+    """Return canonical JSON; an integer beyond 64 bits could be stored, but never read again."""
+    try:
+        return dumps(value)
+    except TypeError as error:
+        raise InvalidEvent("a number is out of range", found=str(error)) from error
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _id(text: str | None, name: str) -> UUID | None:
+    if text is None:
+        return None
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidEvent(f"{name} is no uuid", where=name, found=text[:80]) from error
+
+
+async def _hash_of(connection: Connection, facts: dict[str, Any]) -> bytes | None:
+    rows = await connection.execute(queries("runs")["header_hash"], facts)
+    row = await rows.fetchone()
+    return None if row is None else bytes(row["header_hash"])
+
+
+async def get_run(pool: Pool, workspace_id: UUID, *, run_id: str) -> dict[str, Any]:
+    """Return a run's row, or name the nearest ids."""
+    key = {"workspace_id": workspace_id, "run_id": run_uuid(run_id)}
+    async with transaction(pool, workspace_id) as connection:
+        row = await (await connection.execute(queries("runs")["get"], key)).fetchone()
+        if row is None:
+            raise await run_not_found(connection, workspace_id, run_id=run_id)
+    return row
+
+
+async def run_not_found(connection: Connection, workspace_id: UUID, *, run_id: str) -> RunNotFound:
+    """Return the error that names the nearest ids."""
+    rows = await connection.execute(queries("runs")["recent_ids"], {"workspace_id": workspace_id})
+    return RunNotFound.among("run", run_id, [row["run_id"] async for row in rows])
+
+
+async def list_runs(
+    pool: Pool, workspace_id: UUID, *, wanted: Filter, limit: int, cursor: str | None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """Return a page of rows, and the cursor of the next page where there is one."""
+    before_at, before_id = (None, None) if cursor is None else _read_cursor(cursor)
+    parameters = wanted.parameters() | {
+        "workspace_id": workspace_id,
+        "before_at": before_at,
+        "before_id": before_id,
+        "limit": limit + 1,
+    }
+    async with transaction(pool, workspace_id) as connection:
+        rows = await (await connection.execute(queries("runs")["list"], parameters)).fetchall()
+    more = len(rows) > limit
+    return rows[:limit], _write_cursor(rows[limit - 1]) if more else None
+
+
+def _write_cursor(row: dict[str, Any]) -> str:
+    text = f"{row['created_at'].isoformat()} {row['run_id']}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        at, _, run_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        return datetime.fromisoformat(at), UUID(run_id)
+    except (ValueError, binascii.Error) as error:
+        raise UsageError("the cursor is none of ours", found=cursor[:80]) from error
+
+
+async def patch_run(pool: Pool, workspace_id: UUID, *, run_id: UUID, patch: RunPatch) -> None:
+    """Change name and labels."""
+    has_name, has_labels = patch.name is not msgspec.UNSET, patch.labels is not msgspec.UNSET
+    if isinstance(patch.name, str):
+        check_text(patch.name, where="name", most=_MOST_BYTES)
+    parameters = {
+        "workspace_id": workspace_id,
+        "run_id": run_id,
+        "set_name": has_name,
+        "name": patch.name if has_name else None,
+        "labels": _canonical(patch.labels if has_labels else {}).decode(),
+    }
+    async with transaction(pool, workspace_id) as connection:
+        row = await (await connection.execute(queries("runs")["patch"], parameters)).fetchone()
+        if row is None:
+            raise await run_not_found(connection, workspace_id, run_id=str(run_id))

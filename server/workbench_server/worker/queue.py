@@ -1,0 +1,92 @@
+"""The queue's tasks. Each is safe twice; one workspace's snapshots run one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import procrastinate
+import psycopg
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from sqlalchemy.exc import OperationalError
+
+from workbench.errors import Unavailable
+from workbench_server.queries import queries
+from workbench_server.storage import open_storage
+from workbench_server.worker.lake import open_lake
+from workbench_server.worker.snapshot import Worker, check_role, run_job, snapshot
+
+if TYPE_CHECKING:
+    from workbench_server.configuration import Configuration
+
+_EVERY_TEN_SECONDS = "* * * * * */10"
+_QUEUE = "workbench"
+
+
+def work(configuration: Configuration) -> int:
+    """Work until stopped."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    url = configuration.need("worker_database_url")
+    storage = open_storage(configuration.need("storage_url"))
+    try:
+        check_role(url)
+        worker = Worker(url=url, lake=open_lake(url, storage))
+        asyncio.run(_run(make_app(worker)))
+    except (psycopg.OperationalError, OperationalError, ConnectorException) as error:
+        raise Unavailable("the database cannot be reached", found=str(error).strip()) from error
+    return 0
+
+
+async def _run(app: procrastinate.App) -> None:
+    async with app.open_async():
+        print("workbench worker ready", file=sys.stderr, flush=True)  # noqa: T201 - says: ready
+        await app.run_worker_async(
+            queues=[_QUEUE], concurrency=4, delete_jobs="always", fetch_job_polling_interval=2.0
+        )
+
+
+def make_app(worker: Worker) -> procrastinate.App:
+    """Return the queue and its tasks, on the worker's connection."""
+    connector = procrastinate.PsycopgConnector(
+        conninfo=worker.url, kwargs={"options": "-c search_path=jobs"}, min_size=1, max_size=4
+    )
+    app = procrastinate.App(connector=connector)
+
+    @app.task(name="snapshot", queue=_QUEUE, retry=3)
+    async def _snapshot(workspace_id: str, job_id: str | None = None) -> None:
+        work = (worker, UUID(workspace_id))
+        if job_id is None:
+            await asyncio.to_thread(snapshot, *work)
+        else:
+            await asyncio.to_thread(run_job, *work, job_id=UUID(job_id))
+
+    @app.periodic(cron=_EVERY_TEN_SECONDS)
+    @app.task(name="take_up", queue=_QUEUE)
+    async def _take_up(timestamp: int) -> None:  # noqa: ARG001 - the queue passes its time
+        # A killed worker's job would hold its workspace's lock for ever.
+        for job in await app.job_manager.get_stalled_jobs():
+            await app.job_manager.retry_job(job)
+
+    @app.periodic(cron=_EVERY_TEN_SECONDS)
+    @app.task(name="look_for_work", queue=_QUEUE)
+    async def _look_for_work(timestamp: int) -> None:  # noqa: ARG001 - the queue passes its time
+        for workspace_id in await asyncio.to_thread(_with_work, worker):
+            key = f"snapshot:{workspace_id}"
+            deferrer = _snapshot.configure(lock=key, queueing_lock=key)
+            try:
+                await deferrer.defer_async(workspace_id=str(workspace_id))
+            except AlreadyEnqueued:
+                continue
+
+    return app
+
+
+def _with_work(worker: Worker) -> list[Any]:
+    with worker.connect() as connection:
+        return [row["workspace_id"] for row in connection.execute(_WITH_WORK)]
+
+
+_WITH_WORK = queries("worker")["workspaces_with_work"]

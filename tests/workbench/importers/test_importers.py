@@ -1,0 +1,290 @@
+"""Importing small files through the live server."""
+
+import json
+import os
+
+import pytest
+from foreign import dojo, dojo_ask, dojo_call, tau2, tau2_run, tau_bench, tau_bench_run
+
+from workbench.errors import MalformedFile, ReadOnly, UnknownFormat, UsageError
+from workbench.importers import import_paths, run_id_of
+from workbench.store import connect, read
+from workbench.store.export import export
+
+_USER = {"role": "user", "content": "hello"}
+
+
+def _put(folder, name, data):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def _counts(summary, *names):
+    found = summary.as_dict()
+    return tuple(found[name] for name in names)
+
+
+@pytest.fixture
+def runs_folder(tmp_path):
+    """A folder with two AgentDojo runs."""
+    for n in (0, 1):
+        path = f"runs/pipe/banking/user_task_{n}/none/none.json"
+        _put(tmp_path, path, dojo([_USER], user_task_id=f"user_task_{n}"))
+    return tmp_path / "runs"
+
+
+def test_a_folder_gives_sources_relative_to_itself(store, runs_folder):
+    import_paths(store, "agentdojo", [runs_folder])
+
+    assert sorted(store.runs()["source"]) == [
+        "agentdojo:pipe/banking/user_task_0/none/none.json",
+        "agentdojo:pipe/banking/user_task_1/none/none.json",
+    ]
+
+
+def test_a_file_given_directly_is_called_by_its_name(store, runs_folder):
+    import_paths(store, "agentdojo", [runs_folder / "pipe/banking/user_task_0/none/none.json"])
+
+    assert store.runs()["source"].to_list() == ["agentdojo:none.json"]
+
+
+def test_files_of_one_name_are_called_by_as_much_of_their_path_as_tells_them_apart(
+    store, runs_folder
+):
+    summary = import_paths(store, "agentdojo", sorted(runs_folder.rglob("*.json")))
+
+    assert _counts(summary, "stored", "changed") == (2, 0)
+    assert sorted(store.runs()["source"]) == [
+        "agentdojo:user_task_0/none/none.json",
+        "agentdojo:user_task_1/none/none.json",
+    ]
+
+
+def test_the_same_files_again_change_nothing_whatever_folder_they_are_named_by(store, runs_folder):
+    first = import_paths(store, "agentdojo", [runs_folder])
+    before = store.runs()
+
+    second = import_paths(store, "agentdojo", [runs_folder / "pipe", runs_folder])
+
+    assert _counts(first, "runs", "stored") == (2, 2)
+    assert _counts(second, "runs", "stored", "changed") == (2, 0, 0)
+    assert store.runs().equals(before)
+
+
+def test_other_bytes_under_the_same_source_replace_the_run(store, tmp_path):
+    path = _put(tmp_path, "runs/pipe/banking/user_task_0/none/none.json", dojo([_USER]))
+    import_paths(store, "agentdojo", [tmp_path / "runs"])
+    [older] = store.runs()["run_id"]
+
+    path.write_bytes(dojo([_USER, _USER]))
+    summary = import_paths(store, "agentdojo", [tmp_path / "runs"])
+
+    source = "agentdojo:pipe/banking/user_task_0/none/none.json"
+    assert _counts(summary, "runs", "stored", "changed") == (1, 1, 1)
+    assert store.run(source).info["supersedes"] == older
+    assert store.run(source).messages.height == 2
+    assert store.run(older).info["superseded_by"] == store.run(source).run_id
+
+
+def test_items_of_one_file_are_told_apart_also_when_their_bytes_are_equal(store, tmp_path):
+    same = tau_bench_run(traj=[_USER])
+    path = _put(tmp_path, "t.json", tau_bench(same, same, tau_bench_run(trial=1)))
+
+    summary = import_paths(store, "tau-bench", [path])
+
+    assert _counts(summary, "runs", "stored", "changed") == (3, 3, 0)
+    assert sorted(store.runs()["source"]) == [
+        "tau-bench:t.json#task=0,trial=0",
+        "tau-bench:t.json#task=0,trial=0,copy=2",
+        "tau-bench:t.json#task=0,trial=1",
+    ]
+
+
+def test_an_id_is_made_of_workspace_format_bytes_and_item():
+    workspace = "9b6a7a0e-4d5c-4e93-8f62-1e7a5b6f0c11"
+    ids = {
+        run_id_of(workspace, "tau2", b"a", "k"),
+        run_id_of("9b6a7a0e-4d5c-4e93-8f62-1e7a5b6f0c12", "tau2", b"a", "k"),
+        run_id_of(workspace, "tau-bench", b"a", "k"),
+        run_id_of(workspace, "tau2", b"b", "k"),
+        run_id_of(workspace, "tau2", b"a", "l"),
+    }
+
+    assert len(ids) == 5
+    assert run_id_of(workspace, "tau2", b"a", "k") in ids
+
+
+def test_one_malformed_file_is_skipped_and_the_rest_goes_on(store, runs_folder):
+    _put(runs_folder, "pipe/banking/user_task_2/none/none.json", b'{\n"suite_name": ')
+    _put(runs_folder, "pipe/banking/user_task_3/none/none.json", b"")
+    _put(runs_folder, "pipe/banking/user_task_4/none/none.json", tau2(tau2_run()))
+
+    summary = import_paths(store, "agentdojo", [runs_folder])
+
+    assert _counts(summary, "runs", "stored") == (2, 2)
+    skipped = [(s.file.rpartition("user_task_")[2], s.line, s.reason) for s in summary.skipped]
+    assert [(file, line) for file, line, _ in skipped] == [
+        ("2/none/none.json", 2),
+        ("3/none/none.json", 1),
+        ("4/none/none.json", 1),
+    ]
+    assert skipped[0][2].startswith("malformed_file: the JSON is broken")
+    assert "unknown_format" in skipped[2][2]
+    assert "tau2" in skipped[2][2]
+
+
+def test_one_malformed_record_is_skipped_with_its_line(store, tmp_path):
+    records = [tau_bench_run(trial=n) for n in range(3)]
+    records[1]["traj"] = "nonsense"
+    path = _put(tmp_path, "t.json", tau_bench(*records))
+
+    summary = import_paths(store, "tau-bench", [path])
+
+    assert _counts(summary, "runs", "stored") == (2, 2)
+    assert [(s.file, s.line) for s in summary.skipped] == [(str(path), 3)]
+    assert "traj is not a list" in summary.skipped[0].reason
+
+
+def test_a_run_that_no_server_takes_is_skipped_whole(store, runs_folder):
+    deep = json.loads("[" * 62 + "]" * 62)
+    asked = dojo_ask(dojo_call("f", {"x": deep}))
+    _put(runs_folder, "pipe/banking/user_task_2/none/none.json", dojo([asked]))
+
+    summary = import_paths(store, "agentdojo", [runs_folder])
+
+    assert "nested too deeply" in summary.skipped[0].reason
+    assert store.runs().height == 2
+    assert _counts(summary, "stored") == (2,)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_skipped(store, runs_folder):
+    _put(runs_folder, "pipe/secret.json", b"{}").chmod(0)
+
+    summary = import_paths(store, "agentdojo", [runs_folder])
+
+    assert len(summary.skipped) == 1
+
+
+def test_a_file_of_another_format_alone_is_an_error_that_names_it(store, tmp_path):
+    path = _put(tmp_path, "x.json", tau2(tau2_run()))
+
+    with pytest.raises(UnknownFormat) as caught:
+        import_paths(store, "agentdojo", [path])
+
+    assert caught.value.facts["looks_like"] == "tau2"
+    assert caught.value.facts["skipped"][0]["file"] == str(path)
+    assert "workbench import tau2" in str(caught.value)
+    assert store.runs().height == 0
+
+
+def test_files_with_zero_runs_are_fine(store, tmp_path):
+    paths = [_put(tmp_path, "a.json", tau2()), _put(tmp_path, "b.json", tau2())]
+
+    summary = import_paths(store, "tau2", paths)
+
+    assert summary.as_dict() == {
+        "runs": 0,
+        "stored": 0,
+        "messages": 0,
+        "tool_calls": 0,
+        "tool_errors": 0,
+        "unknown_cost_runs": 0,
+        "changed": 0,
+        "skipped": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "error"),
+    [
+        ("agentdojo", "missing", UsageError),
+        ("agentdojo", "empty", MalformedFile),
+        ("workbench", "missing", UsageError),
+        ("workbench", "empty", UnknownFormat),
+        ("nonsense", "empty", UsageError),
+    ],
+)
+def test_wrong_use_is_a_clear_error(store, tmp_path, name, path, error):
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(error):
+        import_paths(store, name, [tmp_path / path])
+
+
+def test_an_exported_folder_takes_no_imports(store, runs_folder, tmp_path):
+    import_paths(store, "agentdojo", [runs_folder])
+    export([store.run(run_id) for run_id in store.runs()["run_id"]], tmp_path / "exported")
+
+    with read(tmp_path / "exported") as exported, pytest.raises(ReadOnly):
+        import_paths(exported, "agentdojo", [runs_folder])
+
+
+def test_an_import_that_was_interrupted_is_finished_by_the_next(store, runs_folder):
+    class Breaks(type(store)):
+        def append(self, *_args, **_kwargs):
+            raise ConnectionResetError
+
+    broken = object.__new__(Breaks)
+    broken.__dict__ |= store.__dict__
+    with pytest.raises(ConnectionResetError):
+        import_paths(broken, "agentdojo", [runs_folder])
+    assert set(store.runs()["status"]) == {"running"}
+
+    summary = import_paths(store, "agentdojo", [runs_folder])
+
+    assert summary.runs == summary.stored == 2
+    assert store.runs()["status"].to_list() == ["done", "done"]
+
+
+def test_a_workspace_is_not_touched_by_an_import_into_another(server, store, runs_folder):
+    other = server.make_workspace(f"other-{server.workspace.name}")
+    with connect(server.url, other.api_key) as second:
+        import_paths(second, "agentdojo", [runs_folder])
+
+        assert second.runs().height == 2
+    assert store.runs().height == 0
+
+
+def test_progress_counts_what_was_read(store, runs_folder):
+    seen = []
+
+    import_paths(store, "agentdojo", [runs_folder], progress=seen.append)
+
+    assert seen == [1, 2]
+
+
+def test_exported_runs_keep_their_ids_and_events(server, store, runs_folder, tmp_path):
+    call = dojo([_USER, dojo_ask(dojo_call("f", {"n": 1}))], error="stopped")
+    _put(runs_folder, "pipe/banking/user_task_2/none/none.json", call)
+    import_paths(store, "agentdojo", [runs_folder])
+    runs = [store.run(run_id) for run_id in store.runs()["run_id"]]
+    export(runs, tmp_path / "exported")
+    other = server.make_workspace(f"other-{server.workspace.name}")
+
+    with connect(server.url, other.api_key) as second:
+        summary = import_paths(second, "workbench", [tmp_path])
+        again = import_paths(second, "workbench", [tmp_path / "exported"])
+
+        assert _counts(summary, "runs", "stored", "messages", "tool_calls") == (3, 3, 4, 1)
+        assert _counts(again, "runs", "stored", "changed") == (3, 0, 0)
+        copies = [second.run(run.run_id) for run in runs]
+        assert [c.digest for c in copies] == [run.digest for run in runs]
+        assert [c.source for c in copies] == [run.source for run in runs]
+        assert [c.labels for c in copies] == [run.labels for run in runs]
+        assert [c.status for c in copies] == [run.status for run in runs]
+        assert [c.messages.rows() for c in copies] == [run.messages.rows() for run in runs]
+
+
+def test_a_damaged_export_is_refused(store, runs_folder, tmp_path):
+    import_paths(store, "agentdojo", [runs_folder])
+    exported = tmp_path / "exported"
+    export([store.run(run_id) for run_id in store.runs()["run_id"]], exported)
+    said = json.loads((exported / "manifest.json").read_text())
+    said["files"]["events.parquet"] = "0" * 64
+    (exported / "manifest.json").write_text(json.dumps(said))
+
+    with pytest.raises(MalformedFile):
+        import_paths(store, "workbench", [exported])

@@ -1,0 +1,204 @@
+"""The verb: call an agent once and keep everything that crossed its boundary."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from workbench import hashing
+from workbench.capture import agents, code, exceptions, intercept, running, scope, values
+from workbench.capture.effects import Effects
+from workbench.capture.journal import Journal
+from workbench.capture.session import Session
+from workbench.capture.witness import Witness
+from workbench.schema import RunHeader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workbench.schema import Effect
+    from workbench.store.protocol import RunWriter, Store
+
+
+class RecordingWarning(UserWarning):
+    """A recording lacks something; what it is worth is told in the message."""
+
+
+def write_root_start(
+    session: Session, agent: agents.Agent, call: agents.RootCall, fingerprint: dict[str, Any]
+) -> None:
+    """Write a run's first event."""
+    payload, bodies, lossy = agents.run_started_payload(agent, call, session.pool, fingerprint)
+    session.journal.put(
+        "run_started",
+        at=datetime.now(UTC),
+        payload=payload,
+        bodies=bodies,
+        quality="lossy" if lossy else "full",
+        lane="root",
+    )
+
+
+def write_root_end(session: Session, ended: running.Ended, *, status: str) -> None:
+    """Write a run's last event."""
+    freezer = values.Freezer()
+    body: dict[str, Any] = {}
+    for index, chunk in enumerate(ended.chunks):
+        piece = hashing.dumps({"index": index, "pieces": [values.freeze(chunk)[0]]})
+        session.journal.put("chunk", at=datetime.now(UTC), payload=piece, lane="root")
+    if ended.error is not None:
+        body["exception"] = exceptions.to_record(ended.error, freezer)
+    elif ended.output is not None:
+        body["output"] = freezer(ended.output)
+    session.journal.put(
+        "run_ended",
+        at=datetime.now(UTC),
+        payload=hashing.dumps(body),
+        quality="lossy" if freezer.lossy else "full",
+        lane="root",
+        status=status,
+    )
+
+
+def run_in_session(session: Session, target: Any, call: agents.RootCall) -> running.Ended:
+    """Call a root with every boundary of it in this session."""
+    with intercept.installed():
+        former = scope.enter(scope.Scope(session, scope.Place("root")))
+        try:
+            return running.run_root(target, call)
+        finally:
+            scope.enter(former)
+
+
+def status_of(error: BaseException | None) -> str:
+    """Return the status of a run that ended so."""
+    if error is None:
+        return "done"
+    return "failed" if isinstance(error, Exception) else "cancelled"
+
+
+def record_into(
+    sink: RunWriter,
+    agent: agents.Agent,
+    call: agents.RootCall,
+    *,
+    effects: Mapping[str, Effect] | None = None,
+) -> tuple[Session, running.Ended]:
+    """Record one call of an agent into a writer, and close it."""
+    session = Session(Journal(sink), effects=Effects(effects))
+    session.witness = Witness(session)
+    write_root_start(
+        session, agent, call, code.fingerprint(agent.target, entry_point=agent.entry_point)
+    )
+    if agents.has_earlier_state(agent.target, call):
+        session.gap("state", "checkpoint", reason="the thread had earlier state")
+    try:
+        ended = run_in_session(session, agent.target, call)
+    finally:
+        session.closed = True
+    write_root_end(session, ended, status=status_of(ended.error))
+    session.journal.close()
+    tell(session)
+    return session, ended
+
+
+def tell(session: Session) -> None:
+    """Warn of what a recording lacks."""
+    if session.journal.error is not None:
+        warnings.warn(
+            f"the recording is incomplete: {session.journal.unsent} events could not be stored "
+            f"({session.journal.error})",
+            RecordingWarning,
+            stacklevel=4,
+        )
+    if session.gaps:
+        named = ", ".join(sorted({f"{gap['kind']} {gap['name']}" for gap in session.gaps}))
+        warnings.warn(
+            f"{len(session.gaps)} calls were not recorded ({named}): "
+            "the run cannot be replayed exactly",
+            RecordingWarning,
+            stacklevel=4,
+        )
+
+
+def record(
+    store: Store,
+    agent: Any = None,
+    input: Any = None,  # noqa: A002 - the public verb's own word
+    *,
+    name: str | None = None,
+    labels: Mapping[str, str | float | bool | None] | None = None,
+    config: Mapping[str, Any] | None = None,
+    entry: agents.Entry | None = None,
+    stream_mode: Any = None,
+    effects: Mapping[str, Effect] | None = None,
+) -> Any:
+    """Call an agent once and keep everything that crosses its boundary; or record a block.
+
+    Parameters
+    ----------
+    store
+        Where the run goes.
+    agent
+        A callable or a LangChain Runnable, or ``module:attribute``. Without one the result is a
+        context: ``with wb.record(store, name=…) as run:`` records what runs in the block, and the
+        outermost Runnable or `workbench.root` function in it is the run's root.
+    input
+        What the agent is called with. It must survive JSON (messages do), else the run is lossy.
+    name, labels
+        What the run is called; labels are flat.
+    config
+        As of ``Runnable.invoke``; its ``configurable`` is part of the recording.
+    entry
+        ``invoke``, ``ainvoke``, ``stream``, ``astream``, or ``call`` for a plain function; default
+        ``invoke`` or ``call``. A replay uses the same.
+    stream_mode
+        As of a graph's ``stream``.
+    effects
+        Tool name → ``pure``, ``read``, ``write``, ``irreversible``; else what the tool declares by
+        `workbench.tool_effects`, else ``unknown``.
+
+    Returns
+    -------
+    Run
+        The finished run; of status ``failed``, with its exception, where the agent raised.
+
+    Raises
+    ------
+    Unavailable
+        The store cannot be reached; the agent was not called.
+    UsageError
+        The agent cannot be called so.
+
+    Warns
+    -----
+    RecordingWarning
+        Calls were seen that no interception recorded, or events could not be stored.
+
+    Examples
+    --------
+    >>> run = wb.record(store, agent, {"messages": [("user", "hi")]})  # doctest: +SKIP
+    >>> run.calls["lane"].to_list()  # doctest: +SKIP
+    ['root/agent']
+    """
+    from workbench.capture.block import OpenRun
+
+    if agent is None:
+        return OpenRun(store, name=name, labels=labels, effects=effects)
+    found = agents.find_agent(agent)
+    call = agents.RootCall.of(found, input, entry=entry, config=config, stream_mode=stream_mode)
+    header = RunHeader(
+        name=name or default_name(found), agent=found.entry_point, labels=dict(labels or {})
+    )
+    sink = store.writer(header)
+    _, ended = record_into(sink, found, call, effects=effects)
+    if ended.error is not None and not isinstance(ended.error, Exception):
+        raise ended.error
+    return store.run(sink.run_id)
+
+
+def default_name(agent: agents.Agent) -> str:
+    """Return what a run is called when nobody named it."""
+    named = agent.entry_point or getattr(agent.target, "__qualname__", None)
+    return str(named or getattr(agent.target, "name", None) or type(agent.target).__name__)

@@ -1,0 +1,32 @@
+"""The ``workbench`` command.
+
+Each command is one line of `COMMANDS`: its name, the function (or ``typer.Typer`` for a command
+with sub-commands) that runs it, and the line ``workbench --help`` shows. The module is loaded only
+when its command is used; a command whose module is not there is not listed.
+"""
+
+from __future__ import annotations
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("workbench.cli.stack:up", "Start the local stack and leave it running."),
+    "down": ("workbench.cli.stack:down", "Stop the local stack."),
+    "doctor": ("workbench.cli.stack:doctor", "Say what can be reached, what cannot, and why."),
+    "migrate": ("workbench.cli.stack:migrate", "Bring a database to this version's schema."),
+    "worker": ("workbench.cli.stack:worker", "Run one more worker for the jobs of a database."),
+    "import": ("workbench.cli.importing:import_", "Store runs that other tools recorded."),
+    "export": ("workbench.cli.exporting:export", "Write runs to a folder of Parquet files."),
+    "runs": ("workbench.cli.runs:runs", "List runs."),
+    "show": ("workbench.cli.runs:show", "Show one run."),
+    "label": ("workbench.cli.runs:label", "Label or rename a run."),
+    "replay": ("workbench.cli.replaying:replay", "Run an agent again on its recording."),
+    "fork": ("workbench.cli.replaying:fork", "Change one outcome of a run and run the rest."),
+    "diff": ("workbench.cli.diffing:diff", "Compare two runs."),
+    "report": ("workbench.cli.reporting:report", "Execute a report and write it as one page."),
+}
+
+
+def main() -> None:
+    """Run the ``workbench`` command of this process and exit."""
+    from workbench.cli.shell import run
+
+    run()

@@ -1,0 +1,199 @@
+"""The verb: a fork of a run at one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.capture import code
+from workbench.capture.journal import Journal
+from workbench.errors import CallNotFound, UsageError
+from workbench.fork import edits as editing
+from workbench.fork.plan import Plan, planned
+from workbench.fork.session import ForkSession, Gate
+from workbench.replay import isolation
+from workbench.replay import verb as replaying
+from workbench.replay.playing import play
+from workbench.replay.targets import target_of
+from workbench.schema import RunHeader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workbench.capture import agents
+    from workbench.fork.session import OnMiss, Rest
+    from workbench.recording import RecordedCall, Recording
+    from workbench.replay.result import ReplayResult
+    from workbench.store.protocol import Store
+    from workbench.store.run import Run
+
+
+def fork(
+    run: Run,
+    *,
+    at: int,
+    edits: Mapping[str, Any] | None = None,
+    agent: Any = None,
+    rest: Rest = "cached",
+    on_miss: OnMiss = "fail",
+    effects: Mapping[str, Any] | None = None,
+    isolate: bool = False,
+    into: Store | None = None,
+) -> Fork:
+    """Prepare a fork: the run up to one call, that call with another outcome, and the rest.
+
+    The part before the cut is run again by the real code and answered from the recording. After it
+    a call whose lane, number and request are as recorded is answered from the recording too; only
+    what the edit changed goes on differently.
+
+    Parameters
+    ----------
+    run
+        The source; never changed.
+    at
+        The ``seq`` of a call (`run.calls`).
+    edits
+        ``{"outcome": …}``: text, a JSON value, a LangChain message, documents, an exception or
+        ``{"exception": {"class": …, "message": …}}``. Without edits the fork is the source again.
+    agent
+        As in `workbench.replay`.
+    rest
+        What follows the edit: ``cached`` is answered from the recording or is a miss; ``live``
+        runs models and retrievers, and tools that only read.
+    on_miss
+        In ``cached``: ``fail`` ends the fork at a miss, ``live`` lets that call run live.
+    effects
+        Tool name → ``pure``, ``read``, ``write``, ``irreversible``, or ``approved`` to let a tool
+        act that is not known only to read.
+    isolate
+        Run in a child process without any network; only with ``rest="cached"``.
+    into
+        The store of the new run; default the source's own.
+
+    Raises
+    ------
+    CallNotFound
+        ``at`` is not the seq of a call.
+    ForkPoint
+        An edit has an unknown key, or makes no sense.
+    """
+    if rest not in ("cached", "live"):
+        raise UsageError("no such rest", expected=["cached", "live"], found=rest)
+    if on_miss not in ("fail", "live"):
+        raise UsageError("no such miss policy", expected=["fail", "live"], found=on_miss)
+    if isolate and (rest, on_miss) != ("cached", "fail"):
+        raise UsageError("an isolated fork calls nothing live", expected='rest="cached"')
+    source = replaying.read(run)
+    source.require_complete()
+    return Fork(
+        source=run,
+        recording=source,
+        at=_call_at(source, at),
+        edits=editing.checked(edits),
+        agent=replaying.agent_of(run, source, agent),
+        rest=rest,
+        on_miss=on_miss,
+        effects=dict(effects or {}),
+        gate=Gate(effects, source),
+        into=into,
+        isolate=isolate,
+    )
+
+
+def _call_at(source: Recording, at: int) -> RecordedCall:
+    by_seq = {call.seq: call for call in source.calls}
+    if at in by_seq:
+        return by_seq[at]
+    if not by_seq:
+        raise CallNotFound("the run has no calls", found=at)
+    near = sorted(by_seq, key=lambda seq: (abs(seq - at), seq))[:3]
+    named = ", ".join(f"{seq} ({by_seq[seq].kind} {by_seq[seq].name})" for seq in near)
+    raise CallNotFound(f"no call has seq {at}", hint=f"nearest: {named}", wanted=at, nearest=near)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """A fork that is ready to run; look at its `plan` first."""
+
+    source: Run
+    recording: Recording
+    at: RecordedCall
+    edits: dict[str, Any]
+    agent: agents.Agent
+    rest: Rest
+    on_miss: OnMiss
+    effects: dict[str, Any]
+    gate: Gate
+    into: Store | None
+    isolate: bool = False
+
+    @property
+    def edits_hash(self) -> str:
+        """The hex sha-256 of the edits and their place."""
+        return editing.edits_hash(self.edits, at=self.at.seq)
+
+    def plan(self) -> Plan:
+        """Return what will become of each call of the source, without running anything."""
+        return planned(
+            self.recording,
+            self.at,
+            gate=self.gate,
+            rest=self.rest,
+            edited=bool(self.edits),
+        )
+
+    def run(self) -> ReplayResult:
+        """Run the fork.
+
+        Returns
+        -------
+        ReplayResult
+            As of `workbench.replay`; a miss or a refused tool ends the new run with status
+            ``diverged`` and stands in its ``divergences``.
+        """
+        now = code.fingerprint(self.agent.target, entry_point=self.agent.entry_point)
+        options: dict[str, Any] = {
+            "at": self.at.seq,
+            "edits": self.edits,
+            "rest": self.rest,
+            "on_miss": self.on_miss,
+            "effects": self.effects,
+        }
+        if self.isolate:
+            isolation.require(self.agent)
+            job = isolation.Job(
+                agent=str(self.agent.entry_point),
+                session="workbench.fork.session:from_options",
+                options={**options, "edits": editing.sent(self.edits)},
+            )
+            away = isolation.play(job, self.source)
+            target = target_of(self.source, self._header(now), into=self.into)
+            played = isolation.stored(away, target.sink)
+        else:
+            target = target_of(self.source, self._header(now), into=self.into)
+            session = ForkSession(Journal(target.sink), self.recording, **options)
+            played = play(session, self.recording, self.agent, now=now)
+        return replaying.result_of(
+            played,
+            self.source,
+            self.recording,
+            target=target,
+            now=now,
+            strength="isolated" if self.isolate else "guarded",
+        )
+
+    def _header(self, now: dict[str, Any]) -> RunHeader:
+        labels: dict[str, Any] = {"fork_of": self.source.run_id}
+        if not replaying.has_baseline(self.source, self.recording, now):
+            labels["unbaselined"] = True
+        return RunHeader(
+            name=self.source.name,
+            agent=self.agent.entry_point,
+            labels=labels,
+            mode="live" if self.rest == "live" else "cached",
+            parent_run_id=self.source.run_id
+            if self.into is None or self.into is self.source.store
+            else None,
+            forked_at=self.at.seq,
+            edits_hash=self.edits_hash,
+        )

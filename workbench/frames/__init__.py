@@ -1,0 +1,29 @@
+"""Frames of a run: pure functions from polars frames to polars frames."""
+
+from workbench.frames.columns import CALLS, EVENTS, RUNS, STEPS, Columns, fitted
+from workbench.frames.events import from_events, to_events
+from workbench.frames.messages import MESSAGES
+from workbench.frames.pairs import calls, steps
+from workbench.frames.root import root_body, root_input
+from workbench.frames.roots import content_lanes, content_root, log_root
+from workbench.frames.totals import run_row
+
+__all__ = [
+    "CALLS",
+    "EVENTS",
+    "MESSAGES",
+    "RUNS",
+    "STEPS",
+    "Columns",
+    "calls",
+    "content_lanes",
+    "content_root",
+    "fitted",
+    "from_events",
+    "log_root",
+    "root_body",
+    "root_input",
+    "run_row",
+    "steps",
+    "to_events",
+]

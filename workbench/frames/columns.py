@@ -1,0 +1,139 @@
+"""The columns of every frame: name → polars type, in order.
+
+``*_at`` are UTC with microseconds, ``*_ms`` milliseconds, ``*_usd`` US dollars. JSON texts are
+canonical wb1. Hashes are hex, except ``content_hash``, a signed integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+Columns = Mapping[str, pl.DataType | type[pl.DataType]]
+_TIME = pl.Datetime("us", "UTC")
+
+EVENTS: Columns = {
+    "seq": pl.Int64,
+    "event_type": pl.String,
+    "version": pl.Int64,
+    "writer": pl.String,
+    "writer_seq": pl.Int64,
+    "step_id": pl.String,
+    "parent_step_id": pl.String,
+    "attempt_of": pl.String,
+    "kind": pl.String,
+    "name": pl.String,
+    "lane": pl.String,
+    "ordinal": pl.Int64,
+    "status": pl.String,
+    "started_at": _TIME,
+    "duration_ms": pl.Float64,
+    "input_tokens": pl.Int64,
+    "input_uncached": pl.Int64,
+    "cache_read": pl.Int64,
+    "cache_write": pl.Int64,
+    "output_tokens": pl.Int64,
+    "reasoning_tokens": pl.Int64,
+    "cost_usd": pl.Float64,
+    "effect": pl.String,
+    "quality": pl.String,
+    "order": pl.String,
+    "mode": pl.String,
+    "match_level": pl.String,
+    "digest": pl.String,
+    "signature": pl.String,
+    "content_hash": pl.Int64,
+    "payload": pl.String,
+    "received_at": _TIME,
+}
+"""One row per event in order of ``seq``; ``payload`` is the body's JSON text."""
+
+STEPS: Columns = {
+    "seq": pl.Int64,
+    "ended_seq": pl.Int64,
+    "step_id": pl.String,
+    "parent_step_id": pl.String,
+    "kind": pl.String,
+    "name": pl.String,
+    "lane": pl.String,
+    "ordinal": pl.Int64,
+    "status": pl.String,
+    "started_at": _TIME,
+    "start_ms": pl.Float64,
+    "duration_ms": pl.Float64,
+    "input_tokens": pl.Int64,
+    "output_tokens": pl.Int64,
+    "cost_usd": pl.Float64,
+    "effect": pl.String,
+    "quality": pl.String,
+    "mode": pl.String,
+    "match_level": pl.String,
+    "order": pl.String,
+    "attempt_of": pl.String,
+    "error": pl.String,
+}
+"""One row per step or call in order of ``seq``, its start; in flight: ``running``.
+
+``start_ms`` counts from the start of the run. ``error`` is the exception as one line.
+"""
+
+CALLS: Columns = {
+    **STEPS,
+    "signature": pl.String,
+    "content_hash": pl.Int64,
+    "request": pl.String,
+    "outcome": pl.String,
+    "exception": pl.String,
+}
+"""One row per call: the steps that have a kind, with request, outcome and exception as JSON."""
+
+RUNS: Columns = {
+    "run_id": pl.String,
+    "name": pl.String,
+    "agent": pl.String,
+    "source": pl.String,
+    "session": pl.String,
+    "labels": pl.String,
+    "mode": pl.String,
+    "parent_run_id": pl.String,
+    "forked_at": pl.Int64,
+    "edits_hash": pl.String,
+    "supersedes": pl.String,
+    "superseded_by": pl.String,
+    "status": pl.String,
+    "health": pl.String,
+    "created_at": _TIME,
+    "started_at": _TIME,
+    "ended_at": _TIME,
+    "duration_ms": pl.Float64,
+    "events": pl.Int64,
+    "steps": pl.Int64,
+    "calls": pl.Int64,
+    "model_calls": pl.Int64,
+    "tool_calls": pl.Int64,
+    "tool_errors": pl.Int64,
+    "errors": pl.Int64,
+    "input_tokens": pl.Int64,
+    "output_tokens": pl.Int64,
+    "cost_known_usd": pl.Float64,
+    "cost_usd": pl.Float64,
+    "unknown_cost_parts": pl.Int64,
+}
+"""One row per run, newest first; ``labels`` is a JSON object as text, ``{}`` without labels."""
+
+
+def fitted(frame: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """Return the frame with exactly these columns, in this order and of these types.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"seq": [1], "more": [2]})
+    >>> fitted(frame, {"seq": pl.Int64, "kind": pl.String}).columns
+    ['seq', 'kind']
+    """
+    present = set(frame.columns)
+    return frame.select(
+        (pl.col(name) if name in present else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in columns.items()
+    )

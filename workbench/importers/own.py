@@ -1,0 +1,100 @@
+"""Our own exported folders: ids and events are kept as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+
+from workbench.errors import FormatError, UnknownFormat
+from workbench.formats import Counts
+from workbench.importers.storing import Ready
+from workbench.schema import RunHeader
+from workbench.store import read
+from workbench.store.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from workbench.importers.storing import Storing
+
+_FACTS = ("name", "agent", "source", "session", "mode", "forked_at", "edits_hash")
+_LINKS = ("parent_run_id", "supersedes")
+_MANIFEST = "manifest.json"
+
+
+def folders(paths: Iterable[Path]) -> list[Path]:
+    """Return the exported folders at or under the paths.
+
+    Raises
+    ------
+    UnknownFormat
+        There is no exported folder at a path.
+    """
+    return [folder for path in paths for folder in _at(path)]
+
+
+def _at(path: Path) -> list[Path]:
+    if path.name == _MANIFEST:
+        return [path.parent]
+    found = sorted(each.parent for each in path.rglob(_MANIFEST)) if path.is_dir() else []
+    if not found:
+        raise UnknownFormat(
+            "this is no folder of exported runs",
+            where=str(path),
+            expected="a folder with manifest.json",
+            hint="`workbench export RUN --to DIR` makes one",
+        )
+    return found
+
+
+def import_folder(folder: Path, *, storing: Storing) -> FormatError | None:
+    """Import the runs of one exported folder; return what made it unreadable, else null."""
+    try:
+        with read(folder, verify=True) as exported:
+            rows = list(exported.runs().sort("created_at", "run_id").iter_rows(named=True))
+            for run in _parents_first(rows):
+                _import_run(Run(exported, run), folder, storing=storing)
+    except FormatError as error:
+        storing.summary.skip(str(folder), error)
+        return error
+    return None
+
+
+def _parents_first(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Give runs in an order in which every link leads back."""
+    left = {str(row["run_id"]): row for row in rows}
+    while left:
+        free = [
+            run_id
+            for run_id, row in left.items()
+            if not any(row[link] in left and row[link] != run_id for link in _LINKS)
+        ]
+        for run_id in free or list(left):
+            yield left.pop(run_id)
+
+
+def _import_run(run: Run, folder: Path, *, storing: Storing) -> None:
+    info = run.info
+    storing.count(
+        Counts(
+            messages=run.messages.height,
+            tool_calls=info["tool_calls"] or 0,
+            tool_errors=info["tool_errors"] or 0,
+            cost_unknown=bool(info["unknown_cost_parts"]),
+        )
+    )
+    if storing.has(run.run_id):
+        return
+    if any(info[link] for link in _LINKS):
+        storing.flush()
+    events = [msgspec.structs.replace(e, seq=None, received_at=None) for e in run.event_log()]
+    storing.put(Ready(header=_header(run), events=events, bodies=run.bodies(), file=str(folder)))
+
+
+def _header(run: Run) -> RunHeader:
+    said = {name: run.info[name] for name in (*_FACTS, *_LINKS) if run.info.get(name) is not None}
+    said["labels"] = orjson.loads(run.info.get("labels") or "{}")
+    return msgspec.convert({"run_id": run.run_id, **said}, RunHeader)

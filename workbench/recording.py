@@ -1,0 +1,293 @@
+"""A recorded run as an index for replay: lanes of calls, what each asked and what came back.
+
+Pure: events and bodies in, records out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from workbench import hashing, schema
+from workbench.errors import NotReplayable, RecordingIncomplete
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from workbench.schema import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedCall:
+    """One call of a recording.
+
+    ``pieces`` are those of a stream, chunk by chunk, and None where the call did not stream.
+    """
+
+    seq: int
+    ended_seq: int | None
+    step_id: str
+    kind: str
+    name: str
+    lane: str
+    ordinal: int
+    signature: str
+    effect: str
+    quality: str
+    order: str
+    status: str
+    request: dict[str, Any]
+    outcome: dict[str, Any] | None
+    exception: dict[str, Any] | None
+    usage: dict[str, Any] | None
+    message_id: str | None
+    pieces: tuple[list[Any], ...] | None
+    tokens: dict[str, float]
+
+    @property
+    def outcome_hash(self) -> str:
+        """The hex sha-256 of what came back."""
+        return hashing.digest_of(self.outcome if self.outcome is not None else self.exception)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a recording cannot be replayed exactly: a code of its own, where, and a sentence."""
+
+    kind: str
+    seq: int | None
+    lane: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A run, read for replay. ``lanes`` maps a lane to its calls by ordinal."""
+
+    calls: tuple[RecordedCall, ...]
+    lanes: dict[str, dict[int, RecordedCall]]
+    started: schema.RunStarted | None
+    ended: schema.RunEnded | None
+    status: str | None
+    bodies: Mapping[str, dict[str, Any]]
+    log_root: str
+    problems: tuple[Problem, ...] = ()
+    chunks: tuple[Any, ...] = ()
+    digests: dict[int, str] = field(default_factory=dict)
+    roots: int = 1
+
+    def at(self, lane: str, ordinal: int) -> RecordedCall | None:
+        """Return the call at a position."""
+        return self.lanes.get(lane, {}).get(ordinal)
+
+    @property
+    def content_root(self) -> str:
+        """The root over requests and outcomes, lane by lane."""
+        return hashing.content_root(content_lanes(self.calls))
+
+    def require_replayable(self) -> None:
+        """Refuse a run whose root cannot be called again.
+
+        Raises
+        ------
+        NotReplayable
+            There is no recorded root, or it never ended.
+        """
+        started = self.started
+        if started is None or not started.entry.get("method"):
+            raise NotReplayable(
+                "the run has no recorded root",
+                hint="record it with wb.record(store, agent, input)",
+            )
+        if self.roots > 1:
+            raise NotReplayable(
+                f"the run has {self.roots} roots: only one can be called again",
+                hint="record each root as a run of its own",
+            )
+        if self.ended is None:
+            raise NotReplayable("the run has not ended", found="no run_ended event")
+
+    def require_complete(self) -> None:
+        """Refuse a recording that lacks what an exact replay needs.
+
+        Raises
+        ------
+        RecordingIncomplete
+            Calls in flight, unrecorded calls, calls that lost something or ran side by side in
+            one lane; the first is named, all are in the error's facts.
+        """
+        if not self.problems:
+            return
+        first = self.problems[0]
+        raise RecordingIncomplete(
+            f"the recording cannot be replayed exactly: {first.reason}",
+            where=f"seq {first.seq}, lane {first.lane}",
+            hint='mode="cached" answers what it can',
+            problems=[f"{p.kind} at seq {p.seq}: {p.reason}" for p in self.problems],
+        )
+
+
+def content_lanes(calls: Iterable[RecordedCall]) -> dict[str, list[tuple[str, str]]]:
+    """Return lane → (signature, hash of what came back), in order of ordinal."""
+    lanes: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for call in sorted(calls, key=lambda c: (c.ordinal, c.seq)):
+        lanes[call.lane].append((call.signature, call.outcome_hash))
+    return dict(lanes)
+
+
+def read(events: Iterable[Event], bodies: Mapping[str, dict[str, Any]]) -> Recording:
+    """Index a run's events, in order of ``seq``."""
+    reader = _Reader()
+    for event in events:
+        reader.take(event)
+    return reader.recording(bodies)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.started: schema.RunStarted | None = None
+        self.ended: schema.RunEnded | None = None
+        self.status: str | None = None
+        self.starts: dict[str, Event] = {}
+        self.ends: dict[str, Event] = {}
+        self.pieces: dict[str, list[tuple[int, list[Any]]]] = defaultdict(list)
+        self.problems: list[Problem] = []
+        self.digests: list[tuple[str, int, str]] = []
+        self.by_seq: dict[int, str] = {}
+        self.chunks: list[tuple[int, Any]] = []
+        self.roots = 1
+
+    def take(self, event: Event) -> None:
+        seq = event.seq or 0
+        digest = event.digest or hashing.event_digest(event)
+        self.digests.append((event.writer, event.writer_seq, digest))
+        self.by_seq[seq] = digest
+        match event.event_type:
+            case "run_started":
+                self._root_lost(event, "input")
+                self.started = schema.parse_body(event)
+            case "run_ended":
+                self._root_lost(event, "output")
+                self.status = event.status
+                self.ended = schema.parse_body(event)
+            case "call_started":
+                self.starts.setdefault(event.step_id or f"#{seq}", event)
+            case "call_ended":
+                self.ends.setdefault(event.step_id or f"#{seq}", event)
+            case "chunk":
+                self._chunk(event)
+            case "step_started" if (event.name or "").startswith(
+                "root["
+            ) and event.name == event.lane:
+                self.roots += 1
+            case "annotated":
+                self._annotated(event)
+            case _:
+                pass
+
+    def _root_lost(self, event: Event, what: str) -> None:
+        if event.quality not in (None, "full"):
+            reason = f"the run's {what} is {event.quality}: it cannot be restored"
+            self._problem("capture_quality", event, reason)
+
+    def _chunk(self, event: Event) -> None:
+        body: schema.Chunk = schema.parse_body(event)
+        if event.step_id is None:
+            self.chunks.append((body.index, body.pieces))
+        else:
+            self.pieces[event.step_id].append((body.index, body.pieces))
+
+    def _annotated(self, event: Event) -> None:
+        body: schema.Annotated = schema.parse_body(event)
+        if body.label == "capture_gap":
+            gap = body.value if isinstance(body.value, dict) else {}
+            reason = f"{gap.get('kind')} {gap.get('name')} was not recorded: {gap.get('reason')}"
+            self._problem("capture_gap", event, reason)
+
+    def _problem(self, kind: str, event: Event, reason: str) -> None:
+        self.problems.append(Problem(kind=kind, seq=event.seq, lane=event.lane, reason=reason))
+
+    def recording(self, bodies: Mapping[str, dict[str, Any]]) -> Recording:
+        calls = tuple(self._call(step_id, event) for step_id, event in self.starts.items())
+        lanes: dict[str, dict[int, RecordedCall]] = defaultdict(dict)
+        for call in calls:
+            # of two calls with one number the first answers; the other is never consumed
+            lanes[call.lane].setdefault(call.ordinal, call)
+        for call in calls:
+            self._judge(call, bodies)
+        return Recording(
+            calls=calls,
+            lanes={lane: dict(sorted(found.items())) for lane, found in lanes.items()},
+            started=self.started,
+            ended=self.ended,
+            status=self.status,
+            bodies=bodies,
+            log_root=hashing.log_root(self.digests),
+            problems=tuple(sorted(self.problems, key=lambda p: p.seq or 0)),
+            chunks=tuple(pieces for _, pieces in sorted(self.chunks, key=lambda c: c[0])),
+            digests=self.by_seq,
+            roots=self.roots,
+        )
+
+    def _call(self, step_id: str, start: Event) -> RecordedCall:
+        end = self.ends.get(step_id)
+        came: schema.CallEnded = schema.parse_body(end) if end else schema.CallEnded()
+        request = dict(schema.parse_body(start).request)
+        kind, name = start.kind or "tool", start.name or ""
+        pieces = self.pieces.get(step_id)
+        return RecordedCall(
+            seq=start.seq or 0,
+            ended_seq=end.seq if end else None,
+            step_id=step_id,
+            kind=kind,
+            name=name,
+            lane=start.lane or "root",
+            ordinal=start.ordinal or 1,
+            signature=start.signature
+            or hashing.signature_of(kind=kind, name=name, request=request),
+            effect=start.effect or "unknown",
+            quality=(end.quality if end else None) or start.quality or "full",
+            order=start.order or "declared",
+            status=str(end.status) if end else "running",
+            request=request,
+            outcome=came.outcome,
+            exception=came.exception,
+            usage=came.usage,
+            message_id=came.message_id,
+            pieces=tuple(p for _, p in sorted(pieces, key=lambda p: p[0])) if pieces else None,
+            tokens=_tokens(end),
+        )
+
+    def _judge(self, call: RecordedCall, bodies: Mapping[str, Any]) -> None:
+        kind, reason = "capture_quality", None
+        if call.ended_seq is None:
+            reason = f"{call.kind} {call.name} never came back"
+        elif call.quality not in ("full", "redacted"):
+            reason = f"{call.kind} {call.name} is {call.quality}: it cannot be restored"
+        elif call.order != "declared":
+            reason = f"{call.kind} {call.name} ran beside another call of its lane"
+        elif call.outcome and call.outcome.get("message") not in (None, *bodies):
+            reason = f"the answer of {call.kind} {call.name} is not in the recording"
+        elif hashing.signature_of(kind=call.kind, name=call.name, request=call.request) != (
+            call.signature
+        ):
+            reason = f"the signature of {call.kind} {call.name} is not that of its request"
+        if reason is not None:
+            self.problems.append(Problem(kind=kind, seq=call.seq, lane=call.lane, reason=reason))
+
+
+_TOKENS = (
+    "input_tokens",
+    "input_uncached",
+    "cache_read",
+    "cache_write",
+    "output_tokens",
+    "reasoning_tokens",
+    "cost_usd",
+)
+
+
+def _tokens(end: Event | None) -> dict[str, float]:
+    found = {name: getattr(end, name, None) for name in _TOKENS}
+    return {name: value for name, value in found.items() if value is not None}

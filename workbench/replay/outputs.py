@@ -1,0 +1,74 @@
+"""Whether a replay ended as its recording did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench import hashing
+from workbench.capture import exceptions, values
+from workbench.replay import divergence as d
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workbench.capture.running import Ended
+    from workbench.recording import Recording
+    from workbench.replay.divergence import Divergence
+
+_PER_TOKEN = ("messages", "custom", "debug", "checkpoints", "tasks")
+
+
+def compare(recording: Recording, ended: Ended) -> Iterator[Divergence]:
+    """Give the differences of the final output, exception and streamed chunks."""
+    recorded = recording.ended
+    was_raised = recorded.exception if recorded else None
+    raised = exceptions.to_record(ended.error, values.Freezer()) if ended.error else None
+    seq = _last_seq(recording)
+    if (was_raised is None) != (raised is None) or (
+        was_raised and _shown(was_raised) != _shown(raised)
+    ):
+        yield d.Divergence(
+            kind="exception_mismatch",
+            seq=seq,
+            lane="root",
+            expected=_shown(was_raised),
+            actual=_shown(raised),
+            cause="the run raised" if was_raised is None else "the recorded exception did not come",
+            fix="look at the last calls: something between them and the end changed",
+        )
+        return
+    if raised is None:
+        yield from _outputs(recorded.output if recorded else None, ended.output, seq)
+
+
+def _outputs(recorded: Any, output: Any, seq: int | None) -> Iterator[Divergence]:
+    was = hashing.comparable(recorded)
+    now = hashing.comparable(values.freeze(output)[0]) if output is not None else None
+    if hashing.dumps(was) == hashing.dumps(now):
+        return
+    changes = d.pointer_diff(was, now)
+    guesses = [d.volatile(c["expected"], c["actual"]) for c in changes]
+    where = changes[0]["pointer"] if changes else "its form"
+    moving = bool(guesses) and all(guesses)
+    yield d.Divergence(
+        kind="nondeterminism" if moving else "outcome_mismatch",
+        seq=seq,
+        lane="root",
+        expected=hashing.digest_of(was),
+        actual=hashing.digest_of(now),
+        cause=f"the final output differs by a {guesses[0]}"
+        if moving
+        else f"the final output differs first at {where or '/'}",
+        fix="read it in a tool, or pass it in as input"
+        if moving
+        else "all requests were the same, so the code after the last call, or an outcome, changed",
+        changes=tuple(changes),
+    )
+
+
+def _shown(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if record is None else {k: record.get(k) for k in ("class", "message")}
+
+
+def _last_seq(recording: Recording) -> int | None:
+    return max(recording.digests, default=None)

@@ -1,0 +1,56 @@
+"""What a replay or a fork gives back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from workbench.replay.divergence import Divergence
+    from workbench.replay.session import Answered
+    from workbench.store.run import Run
+
+MATCHES = pl.Schema(
+    {
+        "lane": pl.String,
+        "ordinal": pl.Int64,
+        "kind": pl.String,
+        "name": pl.String,
+        "signature": pl.String,
+        "match_level": pl.String,
+        "source_seq": pl.Int64,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayResult:
+    """A finished replay.
+
+    ``run`` is the new run. ``identical`` says that every recorded call was consumed by the same
+    request, and that the output is the same. ``matches`` has one row a call, in the order asked:
+    ``lane ordinal kind name signature match_level source_seq``. ``divergences`` are in the order
+    found. ``certificate`` is JSON-ready.
+    """
+
+    run: Run
+    identical: bool
+    divergences: list[Divergence]
+    matches: pl.DataFrame
+    certificate: dict[str, Any]
+    output: Any = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        calls = self.certificate["calls"]
+        counted = f"{calls['consumed']} of {calls['recorded']} recorded calls consumed"
+        if self.identical:
+            return f"identical: {counted}"
+        first = self.divergences[0] if self.divergences else None
+        return f"not identical: {counted}\n{first or ''}".rstrip()
+
+
+def matches(answered: list[Answered]) -> pl.DataFrame:
+    """Return how each call was answered, as a frame."""
+    return pl.DataFrame([asdict(row) for row in answered], schema=MATCHES)

@@ -1,0 +1,84 @@
+"""Replayed graphs write to a fresh in-memory saver; the recorded one is never touched."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.pregel import Pregel
+
+from workbench.capture import scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_METHODS = (
+    "stream",
+    "astream",
+    "get_state",
+    "aget_state",
+    "get_state_history",
+    "aget_state_history",
+    "update_state",
+    "aupdate_state",
+    "bulk_update_state",
+    "abulk_update_state",
+)
+_lock = threading.Lock()
+_users = 0
+_originals: dict[str, Any] = {}
+
+
+def _fresh(graph: Any) -> Any:
+    """Return the graph with the session's own saver in place of the one it was compiled with."""
+    here = scope.current()
+    saver = getattr(graph, "checkpointer", None)
+    if here is None or not here.session.replaying or not isinstance(saver, BaseCheckpointSaver):
+        return graph
+    own = here.session.saver_for(saver)
+    return graph if own is saver else graph.copy({"checkpointer": own})
+
+
+def saver_for(known: dict[int, Any], saver: Any) -> Any:
+    """Return the fresh saver that stands for a recorded one in a session."""
+    if any(saver is fresh for _, fresh in known.values()):
+        return saver
+    if id(saver) not in known:
+        known[id(saver)] = (saver, InMemorySaver(serde=saver.serde))
+    return known[id(saver)][1]
+
+
+def _on_fresh(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(_fresh(self), *args, **kwargs)
+
+    return method
+
+
+@contextmanager
+def replaced() -> Iterator[None]:
+    """Give the graphs of replaying sessions fresh savers until the block ends."""
+    _change(+1)
+    try:
+        yield
+    finally:
+        _change(-1)
+
+
+def _change(by: int) -> None:
+    global _users  # noqa: PLW0603 - one class for all sessions
+    with _lock:
+        _users += by
+        if _users == 1 and by > 0:
+            for name in _METHODS:
+                _originals[name] = vars(Pregel)[name]
+                setattr(Pregel, name, _on_fresh(_originals[name]))
+        elif _users == 0:
+            for name, original in _originals.items():
+                setattr(Pregel, name, original)
+            _originals.clear()

@@ -1,0 +1,292 @@
+"""A session that answers from a recording and makes no call itself."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from workbench.capture import outcomes
+from workbench.capture.session import Answer, Opened, Session
+from workbench.replay import divergence as d
+from workbench.replay import savers
+from workbench.replay.engine import Engine, Question
+
+if TYPE_CHECKING:
+    from workbench.capture.effects import Effects
+    from workbench.capture.journal import Journal
+    from workbench.recording import RecordedCall, Recording
+    from workbench.replay.divergence import Divergence
+    from workbench.replay.engine import Match
+
+ReplayMode = Literal["exact", "cached"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """How one call of the replay was answered: a row of `ReplayResult.matches`."""
+
+    lane: str
+    ordinal: int
+    kind: str
+    name: str
+    signature: str
+    match_level: str
+    source_seq: int | None
+
+
+class ReplaySession(Session):
+    """Answers every call from a recording; stops the agent at a difference, or collects it."""
+
+    replaying = True
+    skips_sleeps = True
+    # a fork with an edit is not meant to end as its source did
+    edited = False
+
+    def __init__(
+        self,
+        journal: Journal,
+        recording: Recording,
+        *,
+        mode: ReplayMode,
+        collect: bool = False,
+        effects: Effects | None = None,
+    ) -> None:
+        super().__init__(journal, effects=effects)
+        self.recording = recording
+        self.mode = mode
+        self.collect = collect
+        self.engine = Engine(recording)
+        self.divergences: list[Divergence] = []
+        self.answered: list[Answered] = []
+        self.stopped = False
+        self._savers: dict[int, Any] = {}
+        self._saver_lock = threading.Lock()
+
+    # ---- answering
+
+    def answer(self, opened: Opened) -> None:
+        """Answer a call from the recording, or stop."""
+        with self.lock:
+            self._refuse_when_stopped()
+            question = _question(opened)
+            match = self._matched(question, opened)
+            if match is None:
+                match = self._differs(question, opened)
+            if match is not None:
+                self._accept(opened, match)
+
+    def _matched(self, question: Question, opened: Opened) -> Match | None:  # noqa: ARG002 - a fork looks at the call
+        if self.mode == "exact":
+            return None if question.order != "declared" else self.engine.exact(question)
+        return self.engine.cached(question)
+
+    def _differs(self, question: Question, opened: Opened) -> Match | None:
+        """Note what differs; stop, or go on with what fits best where all are to be collected."""
+        self.note(self.engine.explain(question))
+        if self.collect:
+            found = self._recovered(question)
+            if found is not None:
+                return found
+        self._abandon(opened, "miss")
+        raise d.ReplayStopped
+
+    def _recovered(self, question: Question) -> Match | None:
+        found = self.engine.cached(question)
+        if found is not None:
+            return found
+        here = self.recording.at(question.lane, question.ordinal)
+        if here is not None and (here.kind, here.name) == (question.kind, question.name):
+            return self.engine.take(here, "miss")
+        return None
+
+    def _abandon(self, opened: Opened, level: str) -> None:
+        """Write a call that got no answer."""
+        opened.labels = self.labels(level)
+        self._write_start(opened)
+        self.write_end(opened, outcomes.Came(), status="cancelled")
+        self._log(opened, level, None)
+        self.stopped = True
+
+    def _accept(self, opened: Opened, match: Match) -> None:
+        opened.answer = self.answer_of(opened, match.call, match.level)
+        opened.labels = self.labels(match.level)
+        self._log(opened, match.level, match.call)
+        if match.level != "miss" and (match.call.pieces is not None) != opened.streams:
+            self._note_stream(opened, match.call)
+
+    def answer_of(self, opened: Opened, call: RecordedCall, level: str) -> Answer:
+        """Return a recorded outcome as an answer, addressed to the call that asks."""
+        outcome, bodies = readdressed(call, self.recording.bodies, opened.asked.tool_call_id)
+        came = outcomes.Came(
+            outcome=outcome,
+            exception=call.exception,
+            usage=call.usage,
+            message_id=call.message_id,
+            bodies=bodies,
+            tokens=call.tokens,
+        )
+        return Answer(
+            came=came,
+            level=level,
+            status=call.status,
+            pieces=list(call.pieces) if call.pieces is not None else None,
+        )
+
+    def labels(self, level: str) -> dict[str, Any]:
+        """Return what every event of a call carries in this mode."""
+        return {"mode": self.mode, "match_level": level}
+
+    def _log(self, opened: Opened, level: str, call: RecordedCall | None) -> None:
+        self.answered.append(
+            Answered(
+                lane=opened.lane,
+                ordinal=opened.ordinal,
+                kind=opened.asked.kind,
+                name=opened.asked.name,
+                signature=opened.asked.signature,
+                match_level=level,
+                source_seq=call.seq if call else None,
+            )
+        )
+
+    # ---- differences
+
+    def note(self, found: Divergence) -> None:
+        """Keep a difference."""
+        with self.lock:
+            self.divergences.append(found)
+
+    def _refuse_when_stopped(self) -> None:
+        if self.stopped:
+            raise d.ReplayStopped
+
+    def stop(self, found: Divergence) -> None:
+        """Keep a difference and end the agent's code."""
+        self.note(found)
+        if not self.collect:
+            self.stopped = True
+            raise d.ReplayStopped
+
+    def _note_stream(self, opened: Opened, call: RecordedCall) -> None:
+        was, now = ("streamed", "whole") if call.pieces is not None else ("whole", "streamed")
+        self.stop_unless_collecting(
+            _stream_divergence(opened, call.seq, f"the answer was {was} and is asked for {now}")
+        )
+
+    def stop_unless_collecting(self, found: Divergence) -> None:
+        """Keep a difference found while a call was answered."""
+        self.stop(found)
+
+    def past_end(self, opened: Opened) -> None:
+        """Stop a reader that wants more of a cancelled stream than came of it."""
+        call = self._recorded(opened)
+        self.stop(
+            _stream_divergence(
+                opened,
+                call.seq if call else None,
+                "the stream is read further than it was recorded",
+            )
+        )
+
+    def left_early(self, opened: Opened) -> None:
+        """Note a reader that left a stream before its recorded end."""
+        call = self._recorded(opened)
+        self.note(
+            _stream_divergence(
+                opened, call.seq if call else None, "the stream is left before its recorded end"
+            )
+        )
+
+    def _recorded(self, opened: Opened) -> RecordedCall | None:
+        return self.recording.at(opened.lane, opened.ordinal)
+
+    def gap(self, kind: str, name: str | None, *, reason: str) -> None:
+        """End an exact replay where something starts without an answered call."""
+        super().gap(kind, name, reason=reason)
+        self.stopped = True
+        self.note(_gap(kind, name, None, reason))
+        raise d.ReplayStopped
+
+    def refused_outside(self, event: str, ours: bool) -> None:  # noqa: FBT001 - a fact of the event
+        """Note that something tried to connect or to start a process."""
+        where = "the agent's own code" if ours else "another thread"
+        self.stopped = True
+        self.note(_gap("network", event, None, f"{where} tried it outside a recorded call"))
+        if ours:
+            raise d.ReplayStopped
+
+    def saver_for(self, saver: Any) -> Any:
+        """Return the fresh saver that stands for a graph's own."""
+        with self._saver_lock:
+            return savers.saver_for(self._savers, saver)
+
+    def lost_call(self, name: str) -> None:
+        """Note a call from code that lost its session."""
+        self.note(_gap("unknown", name, None, "it was called from code that lost its session"))
+        self.stopped = True
+
+
+def readdressed(
+    call: RecordedCall, bodies: Any, tool_call_id: str | None
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return (outcome, bodies) of a recorded call, a tool's answer bearing the asking call's id."""
+    from workbench import hashing
+
+    outcome = call.outcome
+    if outcome is None or "message" not in outcome:
+        return outcome, {}
+    body = bodies[outcome["message"]]
+    if (
+        tool_call_id is None
+        or body.get("role") != "tool"
+        or body.get("tool_call_id") == tool_call_id
+    ):
+        return outcome, {outcome["message"]: body}
+    body = {**body, "tool_call_id": tool_call_id}
+    digest = hashing.digest_of(body)
+    return {"message": digest}, {digest: body}
+
+
+def _question(opened: Opened) -> Question:
+    asked = opened.asked
+    return Question(
+        kind=asked.kind,
+        name=asked.name,
+        lane=opened.lane,
+        ordinal=opened.ordinal,
+        signature=asked.signature,
+        request=asked.request,
+        bodies=asked.bodies,
+        order=opened.order,
+        streams=opened.streams,
+    )
+
+
+def _stream_divergence(opened: Opened, seq: int | None, cause: str) -> Divergence:
+    return d.Divergence(
+        kind="stream_shape",
+        seq=seq,
+        lane=opened.lane,
+        expected=None,
+        actual={"name": opened.asked.name, "ordinal": opened.ordinal},
+        cause=cause,
+        fix="read the answer as it was read when the run was recorded",
+    )
+
+
+def _gap(kind: str, name: str | None, lane: str | None, reason: str) -> Divergence:
+    return d.Divergence(
+        kind="capture_gap",
+        seq=None,
+        lane=lane,
+        expected=None,
+        actual={"kind": kind, "name": name},
+        cause=f"{kind} {name} crossed the boundary unrecorded: {reason}",
+        fix="call it through its public entry, inside the recorded agent",
+    )
+
+
+def from_options(journal: Journal, recording: Recording, options: dict[str, Any]) -> ReplaySession:
+    """Return the session a child process was told to make."""
+    return ReplaySession(journal, recording, **options)

@@ -1,0 +1,212 @@
+"""Write runs as a folder of Parquet files, all of it or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import msgspec
+import polars as pl
+
+from workbench import frames, hashing
+from workbench.errors import Conflict, UsageError
+from workbench.store import manifest
+from workbench.store.folder import COLUMNS
+from workbench.store.ids import new_run_id
+from workbench.store.parts import PartWriter
+from workbench.store.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from workbench.schema import Event, RunHeader
+    from workbench.store.protocol import Body
+
+_INDEXED = {"run_id", "seq", "kind", "digest"}
+
+
+def export(
+    runs: Iterable[Run],
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    each: Callable[[Run], None] | None = None,
+) -> Path:
+    """Write runs with their events and message bodies as one exported folder.
+
+    Parameters
+    ----------
+    runs
+        The runs; a run given twice is written once.
+    folder
+        A folder that does not exist yet or is empty; with ``overwrite`` also an earlier export.
+    each
+        Called with each run when it is written; its frames are at hand then.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder. Equal runs give equal bytes.
+
+    Raises
+    ------
+    UsageError
+        There is no run.
+    Conflict
+        The folder holds something already.
+    """
+    ordered = sorted({run.run_id: run for run in runs}.items())
+    if not ordered:
+        raise UsageError("there is no run to export")
+    with new_folder(folder, overwrite=overwrite) as (target, parts):
+        for _, run in ordered:
+            # a run of its own, because the caller's would keep all its frames in memory
+            passing = Run(run.store, run.info)
+            parts.put(passing.info, passing.events, passing.bodies())
+            if each:
+                each(passing)
+    return target
+
+
+def writer(folder: str | Path, header: RunHeader, *, overwrite: bool = False) -> FolderWriter:
+    """Return what gathers one new run and writes it as an exported folder when it is closed."""
+    return FolderWriter(folder, header, overwrite=overwrite)
+
+
+class FolderWriter:
+    """See `writer`. ``seq`` is given in the order of arrival; a repeated event is ignored."""
+
+    def __init__(self, folder: str | Path, header: RunHeader, *, overwrite: bool = False) -> None:
+        self.folder = Path(folder)
+        _refuse_existing(self.folder, overwrite=overwrite)
+        self.run_id = header.run_id or new_run_id()
+        self._header = msgspec.structs.replace(header, run_id=self.run_id)
+        self._overwrite = overwrite
+        self._events: dict[tuple[str, int], Event] = {}
+        self._bodies: dict[str, Body] = {}
+        self._closed = False
+
+    def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
+        """Add events, and the message bodies they are the first to name."""
+        self._bodies.update(bodies or {})
+        for event in events:
+            key = (event.writer, event.writer_seq)
+            if key not in self._events:
+                whole = event if event.digest else hashing.sealed(event)
+                seq = len(self._events) + 1
+                self._events[key] = msgspec.structs.replace(whole, seq=seq)
+
+    def close(self) -> None:
+        """Write the folder; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        events = frames.from_events(self._events.values())
+        with new_folder(self.folder, overwrite=self._overwrite) as (_, parts):
+            row = frames.run_row(self._header, events)
+            parts.put(row, events, self._bodies)
+
+
+class Parts:
+    """The three files of an export that is being written."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        self._runs, self._events, self._bodies = (
+            stack.enter_context(
+                PartWriter(folder / name, columns=columns, indexed=_INDEXED & columns.keys())
+            )
+            for name, columns in COLUMNS.items()
+        )
+        self.count = 0
+
+    def put(self, row: dict[str, Any], events: pl.DataFrame, bodies: Mapping[str, Body]) -> None:
+        """Add one run: its row, events and bodies."""
+        run_id = str(row["run_id"])
+        self.count += 1
+        self._runs.add(pl.DataFrame([row], schema=frames.RUNS))
+        self._events.add(events.with_columns(run_id=pl.lit(run_id)))
+        pool = sorted(bodies.items())
+        self._bodies.add(
+            pl.DataFrame(
+                {
+                    "run_id": [run_id] * len(pool),
+                    "digest": [digest for digest, _ in pool],
+                    "body": [hashing.dumps(body).decode() for _, body in pool],
+                },
+                schema=COLUMNS["bodies.parquet"],
+            )
+        )
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | Path, *, overwrite: bool) -> Iterator[tuple[Path, Parts]]:
+    """Give the parts of an export; the folder appears, complete, when the block ends well."""
+    target = Path(folder).absolute()
+    _refuse_existing(target, overwrite=overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        with contextlib.ExitStack() as stack:
+            parts = Parts(building, stack)
+            yield target, parts
+        _write_manifest(building, runs=parts.count)
+        # mkdtemp makes 0700, an export is an ordinary folder
+        building.chmod(0o777 & ~_umask())
+        _put_in_place(building, target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _write_manifest(folder: Path, *, runs: int) -> None:
+    local = fsspec.filesystem("file")
+    said: dict[str, Any] = {
+        "format": manifest.FORMAT,
+        "version": manifest.VERSION,
+        "runs": runs,
+        "files": {name: manifest.sha256_of(local, str(folder / name)) for name in manifest.FILES},
+    }
+    (folder / manifest.NAME).write_bytes(msgspec.json.format(msgspec.json.encode(said)) + b"\n")
+
+
+def _put_in_place(building: Path, target: Path) -> None:
+    if not target.exists() or not any(target.iterdir()):
+        building.rename(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    target.rename(old / "old")
+    building.rename(target)
+    shutil.rmtree(old)
+
+
+def _refuse_existing(target: Path, *, overwrite: bool) -> None:
+    if ":/" in str(target):
+        raise UsageError(
+            "an export is written to a folder of this machine",
+            found=str(target),
+            hint="write it to a folder, copy that to the object store, and open it there",
+        )
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not target.is_dir() or not (target / manifest.NAME).exists():
+        raise Conflict(
+            "this is not an export, so it is not replaced",
+            where=str(target),
+            hint="name a folder that does not exist",
+        )
+    if not overwrite:
+        raise Conflict(
+            "the folder holds an export already",
+            where=str(target),
+            hint="--overwrite (overwrite=True) replaces it",
+        )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,213 @@
+"""A folder of exported runs, on disk or in an object store: read-only, no service needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import fsspec
+import orjson
+import polars as pl
+import pyarrow.parquet as pq
+
+from workbench import frames
+from workbench.errors import ArtifactNotFound, MalformedFile, ReadOnly, Unavailable
+from workbench.store import lookup, manifest
+from workbench.store.foreign import reading
+from workbench.store.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from workbench.schema import Event, RunHeader, RunPatch
+    from workbench.store.protocol import Body, Declared, Receipt, RunWriter
+
+COLUMNS: dict[str, frames.Columns] = {
+    "runs.parquet": frames.RUNS,
+    "events.parquet": {"run_id": pl.String, **frames.EVENTS},
+    "bodies.parquet": {"run_id": pl.String, "digest": pl.String, "body": pl.String},
+}
+"""The columns of each file; ``body`` is the message as JSON text."""
+
+
+def read(target: str | Path, *, verify: bool = False) -> FolderStore:
+    """Open a folder of exported runs.
+
+    Parameters
+    ----------
+    target
+        A folder, or ``s3://bucket/prefix`` (with the ``AWS_*`` variables).
+    verify
+        Hash every file and compare with the manifest.
+
+    Raises
+    ------
+    UnknownFormat
+        The folder is no export.
+    MalformedFile
+        A file is missing, broken, or not the one that was exported.
+    Unavailable
+        The object store cannot be reached.
+    """
+    return FolderStore(str(target), verify=verify)
+
+
+class FolderStore:
+    """See `read`."""
+
+    read_only = True
+    workspace_id = "export"
+
+    def __init__(self, address: str, *, verify: bool = False) -> None:
+        self.address = address
+        try:
+            self._files, root = fsspec.core.url_to_fs(address)
+        except (ValueError, ImportError, OSError) as error:
+            raise Unavailable(
+                "this is no address of a store",
+                where=address,
+                found=str(error),
+                hint="A store is http(s)://…, a folder of exported runs, or s3://bucket/prefix.",
+            ) from error
+        self._root = str(root).rstrip("/")
+        with reading(self.path_of(manifest.NAME), store=address):
+            self.manifest = manifest.load(self._files, self._root, verify=verify)
+        self._check_columns()
+        self._runs = self._table("runs.parquet", frames.RUNS).sort(
+            "created_at", "run_id", descending=True
+        )
+
+    def __repr__(self) -> str:
+        return f"<Store {self.address}: {self._runs.height} exported runs>"
+
+    def runs(
+        self,
+        *,
+        status: str | None = None,
+        name: str | None = None,
+        agent: str | None = None,
+        source: str | None = None,
+        label: str | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Return the runs, newest first; see `workbench.store.Store.runs`."""
+        return lookup.filtered(
+            self._runs,
+            status=status,
+            name=name,
+            agent=agent,
+            source=source,
+            label=label,
+            limit=limit,
+        )
+
+    def run(self, wanted: str) -> Run:
+        """Return the run with this id, unique beginning of an id, or source."""
+        return Run(self, lookup.find(self._runs, wanted))
+
+    def row(self, run_id: str) -> dict[str, Any]:
+        """Return a run's row."""
+        return lookup.find(self._runs, run_id)
+
+    def events(self, run_id: str) -> pl.DataFrame:
+        """Return a run's events by ``seq``."""
+        return self._table("events.parquet", frames.EVENTS, run_id=run_id).sort("seq")
+
+    def bodies(self, run_id: str) -> dict[str, Body]:
+        """Return digest → message body."""
+        pool = self._table("bodies.parquet", COLUMNS["bodies.parquet"], run_id=run_id)
+        return {digest: orjson.loads(text) for _, digest, text in pool.iter_rows()}
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """Run a query over ``runs``, ``events`` and ``messages`` in this process's DuckDB."""
+        from workbench.store import query as engine
+
+        return engine.over_folder(self, query)
+
+    def path_of(self, name: str) -> str:
+        """Return where a file of the export lies, for its own file system."""
+        return f"{self._root}/{name}"
+
+    @property
+    def files(self) -> fsspec.AbstractFileSystem:
+        """The file system the export lies in."""
+        return self._files
+
+    def get_artifact(self, sha256: str) -> bytes:
+        """Refuse: an export holds no artifacts."""
+        raise ArtifactNotFound("an export holds no artifacts", where=self.address, wanted=sha256)
+
+    def declare(self, header: RunHeader) -> Declared:  # noqa: ARG002 - the protocol's signature
+        """Refuse: the folder is read-only."""
+        self._refuse()
+
+    def create_run(self, header: RunHeader) -> str:  # noqa: ARG002 - the protocol's signature
+        """Refuse: the folder is read-only."""
+        self._refuse()
+
+    def append(
+        self,
+        run_id: str,  # noqa: ARG002 - the protocol's signature
+        events: Iterable[Event],  # noqa: ARG002
+        bodies: Mapping[str, Body] | None = None,  # noqa: ARG002
+    ) -> Receipt:
+        """Refuse: the folder is read-only."""
+        self._refuse()
+
+    def patch(self, run_id: str, change: RunPatch) -> dict[str, Any]:  # noqa: ARG002
+        """Refuse: the folder is read-only."""
+        self._refuse()
+
+    def put_artifact(self, data: bytes) -> str:  # noqa: ARG002
+        """Refuse: the folder is read-only."""
+        self._refuse()
+
+    def writer(self, header: RunHeader) -> RunWriter:  # noqa: ARG002
+        """Refuse: the folder is read-only."""
+        self._refuse()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _refuse(self) -> NoReturn:
+        raise ReadOnly(
+            "exported runs cannot be changed",
+            where=self.address,
+            hint="import them with `workbench import workbench DIR`, or open a server",
+        )
+
+    def _check_columns(self) -> None:
+        for name, columns in COLUMNS.items():
+            where = self.path_of(name)
+            with reading(where, store=self.address):
+                found = set(pq.read_schema(where, filesystem=self._files).names)
+            if missing := sorted(columns.keys() - found):
+                raise MalformedFile("the file lacks columns", where=where, expected=missing)
+
+    def _table(
+        self, name: str, columns: frames.Columns, *, run_id: str | None = None
+    ) -> pl.DataFrame:
+        with reading(self.path_of(name), store=self.address):
+            return frames.fitted(self._scanned(name, run_id), columns)
+
+    def _scanned(self, name: str, run_id: str | None) -> pl.DataFrame:
+        # rows are sorted by run, so row-group statistics skip the other runs
+        if isinstance(self._files, fsspec.implementations.local.LocalFileSystem):
+            scan = pl.scan_parquet(self.path_of(name), glob=False)
+            wanted = scan if run_id is None else scan.filter(pl.col("run_id") == run_id)
+            return wanted.collect()
+        filters = None if run_id is None else [("run_id", "=", run_id)]
+        table = pq.read_table(self.path_of(name), filesystem=self._files, filters=filters)
+        return pl.DataFrame(pl.from_arrow(table))

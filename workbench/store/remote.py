@@ -1,0 +1,243 @@
+"""A server as a store."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
+
+import msgspec
+import polars as pl
+
+from workbench import frames, hashing
+from workbench.errors import RunNotFound, Unauthenticated
+from workbench.store import lookup, rows
+from workbench.store.batches import cut
+from workbench.store.ids import new_run_id
+from workbench.store.protocol import Declared, Receipt
+from workbench.store.run import Run
+from workbench.store.wire import ARROW, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from workbench.schema import Event, RunHeader, RunPatch
+    from workbench.store.protocol import Body, RunWriter
+
+_PAGE = 1000
+
+
+def connect(url: str, api_key: str | None = None) -> RemoteStore:
+    """Open the workspace of a server that this key belongs to.
+
+    Raises
+    ------
+    Unavailable
+        The server cannot be reached, or what answers is no Workbench server.
+    Unauthenticated
+        The key is missing, unknown or expired.
+    """
+    return RemoteStore(url, api_key)
+
+
+class RemoteStore:
+    """See `connect`."""
+
+    read_only = False
+
+    def __init__(
+        self, url: str, api_key: str | None = None, *, local_socket: str | None = None
+    ) -> None:
+        self.address = url
+        self._wire = Wire(url, api_key, local_socket=local_socket)
+        try:
+            workspace = self._workspace_of_key()
+        except BaseException:
+            self._wire.close()
+            raise
+        self.workspace_id = str(workspace["id"])
+        self.workspace = str(workspace["name"])
+
+    def _workspace_of_key(self) -> dict[str, Any]:
+        workspace = self._wire.get_json("/v1/health").get("workspace")
+        if not workspace:
+            raise Unauthenticated(
+                "the server does not know this key",
+                where=self.address,
+                hint="set WORKBENCH_API_KEY",
+            )
+        return dict(workspace)
+
+    def __repr__(self) -> str:
+        return f"<Store {self.address} {self.workspace}>"
+
+    def runs(
+        self,
+        *,
+        status: str | None = None,
+        name: str | None = None,
+        agent: str | None = None,
+        source: str | None = None,
+        label: str | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Return the runs, newest first; see `workbench.store.Store.runs`."""
+        if label is not None:
+            lookup.split_label(label)
+        query = {"status": status, "name": name, "agent": agent, "source": source, "label": label}
+        return rows.as_frame(self._pages(query, limit))
+
+    def _pages(self, query: dict[str, str | None], limit: int | None) -> Iterator[dict[str, Any]]:
+        left, cursor = limit, None
+        while left is None or left > 0:
+            size = _PAGE if left is None else min(_PAGE, left)
+            page = self._wire.get_json("/v1/runs", limit=size, cursor=cursor, **query)
+            yield from page["runs"]
+            cursor = page.get("next_cursor")
+            left = None if left is None else left - len(page["runs"])
+            if not cursor:
+                return
+
+    def run(self, wanted: str) -> Run:
+        """Return the run with this id, unique beginning of an id, or source."""
+        if _is_uuid(wanted):
+            try:
+                return Run(self, self.row(wanted))
+            except RunNotFound:
+                raise lookup.not_found(self.runs(), wanted) from None
+        by_source = self.runs(source=wanted, limit=1)
+        found = by_source.row(0, named=True) if by_source.height else None
+        return Run(self, found or lookup.find(self.runs(), wanted))
+
+    def row(self, run_id: str) -> dict[str, Any]:
+        """Return a run's row as it is now."""
+        return rows.as_row(self._wire.get_json(f"/v1/runs/{run_id}"))
+
+    def events(self, run_id: str) -> pl.DataFrame:
+        """Return a run's events by ``seq``."""
+        raw = self._wire.get(f"/v1/runs/{run_id}/events", accept=ARROW)
+        return frames.fitted(pl.read_ipc_stream(io.BytesIO(raw)), frames.EVENTS).sort("seq")
+
+    def bodies(self, run_id: str) -> dict[str, Body]:
+        """Return digest → message body."""
+        return dict(self._wire.get_json(f"/v1/runs/{run_id}/bodies"))
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """Run a query over ``runs``, ``events`` and ``messages`` in this process's DuckDB."""
+        from workbench.store import query as engine
+
+        return engine.over_server(self, query)
+
+    def snapshots(self) -> dict[str, Any]:
+        """Return where the lake's tables of this workspace stand."""
+        return dict(self._wire.get_json("/v1/snapshots"))
+
+    def declare(self, header: RunHeader) -> Declared:
+        """Create a run, or find that it exists with the same facts.
+
+        Raises
+        ------
+        Conflict
+            The id is taken by a run with other facts.
+        """
+        # the id is made here, so that a request sent twice makes one run
+        known = header if header.run_id else msgspec.structs.replace(header, run_id=new_run_id())
+        made = self._wire.send_json("POST", "/v1/runs", known)
+        return Declared(
+            run_id=str(made["run_id"]),
+            created=bool(made["created"]),
+            redaction=made.get("redaction") or {},
+        )
+
+    def create_run(self, header: RunHeader) -> str:
+        """Create a run and return its id."""
+        return self.declare(header).run_id
+
+    def append(
+        self, run_id: str, events: Iterable[Event], bodies: Mapping[str, Body] | None = None
+    ) -> Receipt:
+        """Store a batch of events, all of it or nothing.
+
+        A batch too large for one request (5,000 events, 16 MiB) goes in several; after an error
+        the same call goes on where it stopped, because what is stored already is not stored twice.
+
+        Raises
+        ------
+        SchemaError, SequenceError
+            As the server says; nothing of the request is stored.
+        """
+        path = f"/v1/runs/{run_id}/events"
+        receipts = [
+            msgspec.convert(self._wire.send_json("POST", path, batch), Receipt)
+            for batch in cut(events, bodies or {})
+        ]
+        return Receipt(
+            accepted=sum(receipt.accepted for receipt in receipts),
+            duplicates=sum(receipt.duplicates for receipt in receipts),
+            first_seq=next((r.first_seq for r in receipts if r.first_seq is not None), None),
+            last_seq=next((r.last_seq for r in receipts[::-1] if r.last_seq is not None), None),
+        )
+
+    def patch(self, run_id: str, change: RunPatch) -> dict[str, Any]:
+        """Change a run's name or labels and return its new row."""
+        self._wire.send_json("PATCH", f"/v1/runs/{run_id}", change)
+        return self.row(run_id)
+
+    def put_artifact(self, data: bytes) -> str:
+        """Store bytes and return their sha-256."""
+        sha256 = hashing.sha256_hex(data)
+        self._wire.put(f"/v1/artifacts/{sha256}", data)
+        return sha256
+
+    def get_artifact(self, sha256: str) -> bytes:
+        """Return the bytes with this sha-256.
+
+        Raises
+        ------
+        ArtifactNotFound
+            The workspace has none.
+        """
+        return self._wire.get(f"/v1/artifacts/{sha256}", accept="*/*")
+
+    def writer(self, header: RunHeader) -> RunWriter:
+        """Create a run and return what appends to it."""
+        return RemoteWriter(self, header)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class RemoteWriter:
+    """Appends to one run of a server; every batch is stored when `append` returns."""
+
+    def __init__(self, store: RemoteStore, header: RunHeader) -> None:
+        self._store = store
+        self.run_id = store.create_run(header)
+
+    def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
+        """Add events, and the message bodies they are the first to name."""
+        self._store.append(self.run_id, events, bodies)
+
+    def close(self) -> None:
+        """Nothing waits."""
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,138 @@
+"""One run, and its frames."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from workbench import frames
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from workbench.schema import Event
+    from workbench.store.protocol import Body, Store
+
+_CACHED = ("events", "steps", "calls", "messages", "digest", "content_root", "_bodies")
+
+
+class Run:
+    """A run of a store. Its frames are read when first used and then kept; see `refresh`.
+
+    ``info`` is the run's row (the columns `workbench.frames.RUNS`, labels as text).
+
+    Examples
+    --------
+    >>> from workbench.store import read
+    >>> store = read("datasets")
+    >>> run = store.run(store.runs()["run_id"][0])
+    >>> run.calls.columns[:5]
+    ['seq', 'ended_seq', 'step_id', 'parent_step_id', 'kind']
+    """
+
+    def __init__(self, store: Store, info: dict[str, Any]) -> None:
+        self.store = store
+        self.info = info
+
+    def __repr__(self) -> str:
+        what = self.source or self.name or ""
+        return f"<Run {self.run_id} {self.status}{' ' + what if what else ''}>"
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return str(self.info["run_id"])
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given, or null."""
+        return self.info.get("name")
+
+    @property
+    def source(self) -> str | None:
+        """``format:path[#item]`` of an imported run."""
+        return self.info.get("source")
+
+    @property
+    def status(self) -> str:
+        """``running waiting done failed cancelled diverged lost``."""
+        return str(self.info["status"])
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The run's labels."""
+        return dict(orjson.loads(self.info.get("labels") or "{}"))
+
+    @cached_property
+    def events(self) -> pl.DataFrame:
+        """Every event by ``seq``, with the columns `workbench.frames.EVENTS`."""
+        return self.store.events(self.run_id)
+
+    @cached_property
+    def steps(self) -> pl.DataFrame:
+        """Every step and call by ``seq``, with the columns `workbench.frames.STEPS`."""
+        return frames.steps(self.events)
+
+    @cached_property
+    def calls(self) -> pl.DataFrame:
+        """Every call by ``seq``, with the columns `workbench.frames.CALLS`."""
+        return frames.calls(self.events)
+
+    @cached_property
+    def messages(self) -> pl.DataFrame:
+        """The conversation: ``index role text tool_calls tool error seq``, one row a message."""
+        from workbench.frames.messages import messages
+
+        return messages(self.event_log(), self.bodies())
+
+    @cached_property
+    def digest(self) -> str:
+        """The root over all event digests (``log_root``): changes with any byte of the log."""
+        return frames.log_root(self.events)
+
+    @cached_property
+    def content_root(self) -> str:
+        """The root over requests and outcomes: equal for equal runs, whenever they ran."""
+        return frames.content_root(self.events)
+
+    @property
+    def input(self) -> Any:
+        """What the root was called with, as canonical JSON; pooled messages are put in."""
+        return frames.root_input(self.events, self.bodies)
+
+    @property
+    def output(self) -> Any:
+        """What the root gave back, as canonical JSON; null when it raised or still runs."""
+        return frames.root_body(self.events, "run_ended").get("output")
+
+    @property
+    def exception(self) -> dict[str, Any] | None:
+        """What the root raised: ``class``, ``message``, ``args``."""
+        return frames.root_body(self.events, "run_ended").get("exception")
+
+    def event_log(self) -> list[Event]:
+        """Return every event as a struct, by ``seq``."""
+        return frames.to_events(self.events)
+
+    def bodies(self) -> dict[str, Body]:
+        """Return digest → message body of every message that the run names."""
+        return self._bodies
+
+    @cached_property
+    def _bodies(self) -> dict[str, Body]:
+        return self.store.bodies(self.run_id)
+
+    def refresh(self) -> Run:
+        """Read the run anew when it is next looked at, and return it."""
+        for name in _CACHED:
+            self.__dict__.pop(name, None)
+        self.info = self.store.row(self.run_id)
+        return self
+
+    def timeline(self, **options: Any) -> Any:
+        """Return the run's timeline widget."""
+        # a view is a plug-in above this layer, so it is looked up by name
+        return importlib.import_module("workbench.widgets").timeline(self, **options)

@@ -1,0 +1,140 @@
+"""HTTP to a Workbench server: compression, retries, and problems turned into errors."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, Final
+
+import httpx
+import msgspec
+import zstandard
+
+from workbench.errors import Unavailable, WorkbenchError
+
+ARROW: Final = "application/vnd.apache.arrow.stream"
+_ATTEMPTS = 4
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_SMALLEST_COMPRESSED = 1024
+_REDIRECT, _FAILED = 300, 400
+
+
+class Wire:
+    """One server as one key sees it; safe to share between threads.
+
+    Every request is idempotent (runs come with their id, events with their ``writer_seq``), so all
+    of them are tried again after a broken connection or a busy server.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        *,
+        timeout_s: float = 60.0,
+        local_socket: str | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        # a path instead of a port: it works from any network, and past any proxy
+        transport = None if local_socket is None else httpx.HTTPTransport(uds=local_socket)
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        try:
+            self._client = httpx.Client(
+                base_url=self.url,
+                headers=headers,
+                transport=transport,
+                timeout=httpx.Timeout(timeout_s, connect=5.0),
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise Unavailable("this is not an address", where=url, found=str(error)) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def get(self, path: str, *, accept: str = "application/json", **query: Any) -> bytes:
+        """Return the body of a GET; a query value of None is left out."""
+        params = {name: value for name, value in query.items() if value is not None}
+        return self._send("GET", path, params=params, headers={"Accept": accept}).content
+
+    def get_json(self, path: str, **query: Any) -> dict[str, Any]:
+        """Return the JSON of a GET."""
+        return self._decoded(self.get(path, **query))
+
+    def send_json(self, method: str, path: str, body: Any) -> dict[str, Any]:
+        """Send a body as JSON and return the JSON that comes back."""
+        content, headers = _compressed(msgspec.json.encode(body))
+        headers["Content-Type"] = "application/json"
+        return self._decoded(self._send(method, path, content=content, headers=headers).content)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Send bytes as they are."""
+        headers = {"Content-Type": "application/octet-stream"}
+        self._send("PUT", path, content=data, headers=headers)
+
+    def _decoded(self, raw: bytes) -> dict[str, Any]:
+        try:
+            return msgspec.json.decode(raw, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._stranger(raw) from error
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS
+            try:
+                response = self._client.request(method, path, **request)
+            except httpx.ConnectError as error:
+                # a server that restarts is back soon; one that is not there never is
+                if attempt > 1:
+                    raise self._unreachable(error) from error
+                _pause(attempt, None)
+            except httpx.TransportError as error:
+                if last:
+                    raise self._unreachable(error) from error
+                _pause(attempt, None)
+            else:
+                if response.status_code not in _TRY_AGAIN or last:
+                    return self._checked(response)
+                _pause(attempt, response.headers.get("Retry-After"))
+        raise AssertionError  # the last attempt returns or raises
+
+    def _checked(self, response: httpx.Response) -> httpx.Response:
+        if response.status_code < _REDIRECT:
+            return response
+        try:
+            problem = msgspec.json.decode(response.content, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            problem = {}
+        if response.status_code >= _FAILED and "code" in problem:
+            raise WorkbenchError.from_problem(problem)
+        raise self._stranger(response.content, status=response.status_code)
+
+    def _unreachable(self, error: httpx.TransportError) -> Unavailable:
+        return Unavailable(
+            "the server cannot be reached",
+            where=self.url,
+            found=str(error) or type(error).__name__,
+            hint="`workbench doctor` says what is wrong, `workbench up` starts the local stack",
+        )
+
+    def _stranger(self, raw: bytes, status: int | None = None) -> Unavailable:
+        return Unavailable(
+            "the answer is not that of a Workbench server",
+            where=self.url,
+            found=f"{status or ''} {raw[:80].decode('utf-8', 'replace')}".strip(),
+            hint="check the address and what stands between",
+        )
+
+
+def _compressed(raw: bytes) -> tuple[bytes, dict[str, str]]:
+    if len(raw) < _SMALLEST_COMPRESSED:
+        return raw, {}
+    return zstandard.compress(raw, 1), {"Content-Encoding": "zstd"}
+
+
+def _pause(attempt: int, asked: str | None) -> None:
+    longest = min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S)
+    wanted = float(asked) if asked and asked.isdigit() else random.uniform(longest / 2, longest)
+    time.sleep(min(wanted, _LONGEST_PAUSE_S))
