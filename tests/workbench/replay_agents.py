@@ -269,3 +269,21 @@ def sequence(given):
     second = ask({"after": first["answer"]})
     third = ask("third")
     return [first, second["answer"], third]
+
+
+def cancelled_while_queued(_):
+    """A job that had begun when its neighbour failed; in a replay it is still in the queue."""
+    free = threading.Event()
+
+    def first():
+        free.wait(5)
+        return ask("first")
+
+    with ThreadPoolExecutor(1) as pool:
+        one, two = pool.submit(first), pool.submit(ask, "second")
+        if not world.poisoned:
+            free.set()
+            two.result()
+        two.cancel()
+        free.set()
+    return one.result()

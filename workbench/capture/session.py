@@ -16,6 +16,8 @@ from workbench.capture.effects import Effects
 from workbench.capture.requests import InjectedNames
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from workbench.capture.journal import Journal
     from workbench.schema import Order
 
@@ -251,8 +253,8 @@ class Session:
             payload=hashing.dumps({"label": "capture_gap", "value": found}),
         )
 
-    def started_work(self) -> None:
-        """Take note that a job was handed to another thread."""
+    def handed_over(self, future: Future[Any], lane: str) -> None:
+        """Take note of a job that was handed to another thread in a lane."""
 
     def saver_for(self, saver: Any) -> Any:
         """Return what a graph saves its state to; in a recording its own."""

@@ -95,9 +95,11 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
         scope = scopes.current()
         if scope is None:
             return original(self, fn, *args, **kwargs)
-        job = scopes.carried_to_job(scope, _child_of(scope, sys._getframe(1)))  # noqa: SLF001 - the creator is what a lane is named by
-        scope.session.started_work()
-        return original(self, functools.partial(scopes.run_carried, job, fn), *args, **kwargs)
+        place = _child_of(scope, sys._getframe(1))  # noqa: SLF001 - the creator is what a lane is named by
+        job = scopes.carried_to_job(scope, place)
+        future = original(self, functools.partial(scopes.run_carried, job, fn), *args, **kwargs)
+        scope.session.handed_over(future, place.path)
+        return future
 
     return submit
 

@@ -156,6 +156,10 @@ class ForkSession(ReplaySession):
         )
         return Answer(came=came, level=level, status="error" if came.exception else "ok")
 
+    def expects(self, lane: str) -> bool:
+        """After the edit nothing has to come as it was recorded."""
+        return not self.edit_served and super().expects(lane)
+
     def labels(self, level: str) -> dict[str, Any]:
         """Return what every event of a call carries: live calls are live, all others cached."""
         if not self.edit_served and level == "exact":

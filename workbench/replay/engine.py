@@ -104,6 +104,11 @@ class Engine:
         """The recorded calls nobody asked for, in order of seq."""
         return sorted(self._unused.values(), key=lambda call: call.seq)
 
+    def expects(self, lane: str) -> bool:
+        """Say whether a call in a lane or below it has not been asked for yet."""
+        below = lane + "/"
+        return any(c.lane == lane or c.lane.startswith(below) for c in self._unused.values())
+
     # ---- differences
 
     def explain(self, asked: Question) -> Divergence:

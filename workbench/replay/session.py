@@ -13,6 +13,8 @@ from workbench.replay import savers
 from workbench.replay.engine import Engine, Question
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from workbench.capture.effects import Effects
     from workbench.capture.journal import Journal
     from workbench.recording import RecordedCall, Recording
@@ -215,6 +217,24 @@ class ReplaySession(Session):
         self.note(_gap("network", event, None, f"{where} tried it outside a recorded call"))
         if ours:
             raise d.ReplayStopped
+
+    def handed_over(self, future: Future[Any], lane: str) -> None:
+        """Keep a job that has not begun from being cancelled while its calls are expected.
+
+        A replay is faster than its recording: where a neighbour fails, the job that had long begun
+        then may still be queued now.
+        """
+        cancel = future.cancel
+
+        def cancel_unless_expected() -> bool:
+            return not self.expects(lane) and cancel()
+
+        future.cancel = cancel_unless_expected  # type: ignore[method-assign] # of this one future
+
+    def expects(self, lane: str) -> bool:
+        """Say whether a recorded call in a lane or below it is still to be asked for."""
+        with self.lock:
+            return not self.stopped and self.engine.expects(lane)
 
     def saver_for(self, saver: Any) -> Any:
         """Return the fresh saver that stands for a graph's own."""

@@ -70,6 +70,14 @@ def test_c1_c2_c3_calls_chains_and_threads_of_plain_python(folders, world, poiso
         replayed(run, agent)
 
 
+def test_a_job_that_began_when_it_was_recorded_is_not_cancelled_in_the_queue(
+    folders, world, poison
+):
+    run = wb.record(folders, agents.cancelled_while_queued, None)
+    poison()
+    replayed(run, agents.cancelled_while_queued)
+
+
 def test_with_the_interception_off_the_same_replay_goes_red(folders, world, poison, monkeypatch):
     run = wb.record(folders, agents.desk_graph, agents.question())
     poison()
