@@ -12,6 +12,7 @@ import workbench
 from workbench_server import problems
 from workbench_server.access import Keys
 from workbench_server.database import make_pool, open_safely
+from workbench_server.metrics import Metrics
 from workbench_server.routes import artifacts, events, health, runs, snapshots
 from workbench_server.storage import open_storage
 
@@ -41,6 +42,7 @@ def make_app(configuration: Configuration) -> FastAPI:
             await pool.close()
 
     app = FastAPI(title="Workbench", version=workbench.__version__, lifespan=lifespan)
+    app.state.metrics = Metrics()
     app.add_middleware(RequestId)
     problems.install(app)
     for part in (health, runs, events, artifacts, snapshots):
