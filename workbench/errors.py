@@ -10,7 +10,7 @@
     ├── ReplayError          Diverged · NotReplayable · RecordingIncomplete · LiveCallBlocked
     │                        · ForkPoint
     ├── PrivacyError         Quarantined · RedactionRequired
-    ├── AccessError          Unauthenticated · Forbidden · LimitExceeded
+    ├── AccessError          Unauthenticated · Forbidden · LimitExceeded · RateLimited
     ├── StackError           PortInUse · HomeUnreadable · UnsafeRole · StackFailed
     ├── StoreError           Unavailable · ReadOnly · Conflict
     ├── ReportError          UnknownParameter · ReportFailed
@@ -227,7 +227,11 @@ class Forbidden(AccessError):
 
 
 class LimitExceeded(AccessError):
-    """A size or rate limit was passed."""
+    """A size limit was passed."""
+
+
+class RateLimited(AccessError):
+    """The workspace asks for too much at once; `retry_after` says when to come back."""
 
 
 class StackError(WorkbenchError):

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from workbench.errors import Forbidden, Unauthenticated
 from workbench_server.database import Pool, connected
+from workbench_server.limits import DEFAULT, Limits
 from workbench_server.queries import queries
 from workbench_server.workspaces import key_hash
 
@@ -26,6 +27,7 @@ class Caller:
     workspace_id: UUID
     name: str
     role: Role
+    limits: Limits = DEFAULT
 
 
 class Keys:

@@ -13,6 +13,7 @@ from workbench_server import problems
 from workbench_server.access import Keys
 from workbench_server.database import make_pool, open_safely
 from workbench_server.metrics import Metrics
+from workbench_server.rates import Rates
 from workbench_server.routes import artifacts, events, health, runs, snapshots
 from workbench_server.storage import open_storage
 
@@ -36,6 +37,7 @@ def make_app(configuration: Configuration) -> FastAPI:
         pool = make_pool(url)
         await open_safely(pool, url)
         app.state.pool, app.state.storage, app.state.keys = pool, storage, Keys(pool)
+        app.state.rates = Rates()
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING
 
+import msgspec
 import zstandard
 
 from workbench.errors import InvalidEvent, LimitExceeded, UsageError
@@ -13,10 +14,29 @@ from workbench.errors import InvalidEvent, LimitExceeded, UsageError
 if TYPE_CHECKING:
     from fastapi import Request
 
-BODY_BYTES = 32 * 2**20
-ARTIFACT_BYTES = 256 * 2**20
-BATCH_EVENTS = 10_000
-NESTING = 64
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one workspace may ask for; a workspace that says nothing has these defaults.
+
+    The rates hold in each process by itself: two replicas let twice as much through.
+    """
+
+    body_bytes: int = 32 * 2**20
+    unpacked_bytes: int = 32 * 2**20
+    artifact_bytes: int = 256 * 2**20
+    batch_events: int = 10_000
+    nesting: int = 64
+    requests_per_s: int = 10_000
+    events_per_s: int = 250_000
+    bytes_per_s: int = 2**30
+    streams: int = 500
+
+
+DEFAULT = Limits()
+BODY_BYTES = DEFAULT.body_bytes
+ARTIFACT_BYTES = DEFAULT.artifact_bytes
+BATCH_EVENTS = DEFAULT.batch_events
+NESTING = DEFAULT.nesting
 
 _NOT_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^\[\]{}"]+', re.DOTALL)
 _PAIR = re.compile(rb"\{\}|\[\]")

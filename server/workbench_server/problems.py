@@ -28,6 +28,7 @@ _STATUS: dict[type[errors.WorkbenchError], int] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.LimitExceeded: 413,
+    errors.RateLimited: 429,
     errors.Conflict: 409,
     errors.ReadOnly: 405,
     errors.Unavailable: 503,
@@ -51,13 +52,19 @@ def problem(request: Request, error: errors.WorkbenchError, *, status: int) -> R
         "timestamp": now(),
         "request_id": request.scope.get("request_id"),
     }
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
     return Response(
         msgspec.json.encode(content, enc_hook=str),
         status_code=status,
-        headers=headers,
+        headers=_headers(error, status),
         media_type="application/problem+json",
     )
+
+
+def _headers(error: errors.WorkbenchError, status: int) -> dict[str, str]:
+    if status == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": "Bearer"}
+    after = error.facts.get("retry_after")
+    return {} if after is None else {"Retry-After": str(after)}
 
 
 def install(app: FastAPI) -> None:
