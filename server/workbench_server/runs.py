@@ -1,60 +1,26 @@
-"""Runs in the database: made once, listed in pages, found by id."""
+"""Runs in the database: made once, found by id, renamed and labelled."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import os
 import time
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 import psycopg
 
-from workbench.errors import Conflict, InvalidEvent, RunNotFound, UsageError
+from workbench.errors import Conflict, InvalidEvent, RunNotFound
 from workbench.hashing import dumps
 from workbench.schema import RunHeader, RunPatch
 from workbench_server.database import Connection, Pool, transaction
 from workbench_server.limits import check_text
 from workbench_server.queries import queries
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-MOST_LISTED = 5000
 _TEXTS = ("name", "agent", "source", "session", "edits_hash")
 _MOST_BYTES = 2_000  # of an index's page
 _Form = TypeVar("_Form")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """What a listing is narrowed to; labels are ``key:value``."""
-
-    source: str | None = None
-    status: str | None = None
-    name: str | None = None
-    agent: str | None = None
-    session: str | None = None
-    labels: Sequence[str] = field(default_factory=list)
-
-    def parameters(self) -> dict[str, Any]:
-        pairs = [label.partition(":") for label in self.labels]
-        if not all(sep for _, sep, _ in pairs):
-            raise UsageError("a label filter is key:value", found=list(self.labels))
-        return {
-            "source": self.source,
-            "status": self.status,
-            "name": self.name,
-            "agent": self.agent,
-            "session": self.session,
-            "label_names": [name for name, _, _ in pairs],
-            "label_values": [value for _, _, value in pairs],
-        }
 
 
 def parse_header(data: bytes) -> RunHeader:
@@ -174,46 +140,22 @@ async def get_run(pool: Pool, workspace_id: UUID, *, run_id: str) -> dict[str, A
     """Return a run's row, or name the nearest ids."""
     key = {"workspace_id": workspace_id, "run_id": run_uuid(run_id)}
     async with transaction(pool, workspace_id) as connection:
-        row = await (await connection.execute(queries("runs")["get"], key)).fetchone()
+        row = await (await connection.execute(_one(), key)).fetchone()
         if row is None:
             raise await run_not_found(connection, workspace_id, run_id=run_id)
     return row
+
+
+def _one() -> bytes:
+    """Return the query of one row, with every public column."""
+    sql = queries("listing")
+    return sql["rows"] + b"\n" + sql["run_id"]
 
 
 async def run_not_found(connection: Connection, workspace_id: UUID, *, run_id: str) -> RunNotFound:
     """Return the error that names the nearest ids."""
     rows = await connection.execute(queries("runs")["recent_ids"], {"workspace_id": workspace_id})
     return RunNotFound.among("run", run_id, [row["run_id"] async for row in rows])
-
-
-async def list_runs(
-    pool: Pool, workspace_id: UUID, *, wanted: Filter, limit: int, cursor: str | None
-) -> tuple[list[dict[str, Any]], str | None]:
-    """Return a page of rows, and the cursor of the next page where there is one."""
-    before_at, before_id = (None, None) if cursor is None else _read_cursor(cursor)
-    parameters = wanted.parameters() | {
-        "workspace_id": workspace_id,
-        "before_at": before_at,
-        "before_id": before_id,
-        "limit": limit + 1,
-    }
-    async with transaction(pool, workspace_id) as connection:
-        rows = await (await connection.execute(queries("runs")["list"], parameters)).fetchall()
-    more = len(rows) > limit
-    return rows[:limit], _write_cursor(rows[limit - 1]) if more else None
-
-
-def _write_cursor(row: dict[str, Any]) -> str:
-    text = f"{row['created_at'].isoformat()} {row['run_id']}"
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        at, _, run_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return datetime.fromisoformat(at), UUID(run_id)
-    except (ValueError, binascii.Error) as error:
-        raise UsageError("the cursor is none of ours", found=cursor[:80]) from error
 
 
 async def patch_run(pool: Pool, workspace_id: UUID, *, run_id: UUID, patch: RunPatch) -> None:

@@ -47,15 +47,11 @@ def plan_of(database, file, name, parameters):
     [
         ("ingest", "lock_run", {}, "runs_key"),
         ("ingest", "known_digests", {"keys": '[{"writer":"w","writer_seq":10}]'}, "events_"),
-        ("reading", "events", {"after": 15000, "limit": 100}, "events_key"),
-        ("reading", "timeline", {"after": 15000, "limit": 100}, "events_key"),
-        ("runs", "get", {}, "runs_key"),
         (
-            "runs", "list",
-            dict.fromkeys(("source", "status", "name", "agent", "session", "before_at", "before_id"))
-            | {"label_names": [], "label_values": [], "limit": 50},
-            "runs_recent",
+            "reading", "events", {"after": 15000, "limit": 100, "most_bytes": 1000}, "events_key",
         ),
+        ("reading", "timeline", {"after": 15000, "limit": 100}, "events_key"),
+        ("runs", "header_hash", {}, "runs_key"),
         ("reading", "snapshots_pending", {}, "runs_snapshot_due"),
     ],
 )  # fmt: skip

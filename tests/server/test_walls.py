@@ -46,7 +46,10 @@ def foreign_rows(database, workspace_id):
     return {table: n for table, n in counts.items() if n}
 
 
-FILLED = {"runs", "writers", "events", "messages", "run_messages", "artifacts", "jobs.jobs"}
+FILLED = {
+    "runs", "writers", "events", "messages", "run_messages", "messages_text", "artifacts",
+    "jobs.jobs",
+}  # fmt: skip
 
 
 def test_a_bare_select_shows_only_its_own_workspace(two_workspaces):

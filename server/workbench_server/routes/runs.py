@@ -2,22 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from workbench_server.access import Reader, Writer
 from workbench_server.limits import read_body
+from workbench_server.listing import MOST_LISTED, Filter, Page, list_runs
 from workbench_server.routes.answers import answer
 from workbench_server.runs import (
-    MOST_LISTED,
-    Filter,
     create_run,
     get_run,
-    list_runs,
     parse_header,
     parse_patch,
     patch_run,
     run_uuid,
 )
+
+Limit = Annotated[int, Query(ge=1, le=MOST_LISTED)]
 
 router = APIRouter(tags=["runs"])
 
@@ -39,30 +39,39 @@ async def create(request: Request, caller: Writer) -> Response:
 async def listing(
     request: Request,
     caller: Reader,
+    wanted: Annotated[Filter, Depends()],
     *,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 200,
+    limit: Limit = 200,
     cursor: str | None = None,
-    source: str | None = None,
-    status: str | None = None,
-    name: str | None = None,
-    agent: str | None = None,
-    session: str | None = None,
-    label: Annotated[list[str] | None, Query()] = None,
+    sort: str | None = None,
 ) -> Response:
-    """List runs, newest first, in pages."""
-    wanted = Filter(
-        source=source, status=status, name=name, agent=agent, session=session, labels=label or []
-    )
-    rows, next_cursor = await list_runs(
-        request.app.state.pool, caller.workspace_id, wanted=wanted, limit=limit, cursor=cursor
-    )
-    return answer({"runs": rows, "next_cursor": next_cursor})
+    """List runs, newest first or as `sort` says, in pages."""
+    page = Page(limit=limit, sort=sort, cursor=cursor)
+    pool = request.app.state.pool
+    return answer(await list_runs(pool, caller.workspace_id, wanted=wanted, page=page))
 
 
 @router.get("/runs/{run_id}")
 async def one(request: Request, caller: Reader, run_id: str) -> Response:
     """Return one run's row."""
     return answer(await get_run(request.app.state.pool, caller.workspace_id, run_id=run_id))
+
+
+@router.get("/runs/{run_id}/forks")
+async def forks(
+    request: Request,
+    caller: Reader,
+    run_id: str,
+    *,
+    limit: Limit = 200,
+    cursor: str | None = None,
+) -> Response:
+    """List the runs that were forked or replayed from this one, newest first."""
+    pool, workspace_id = request.app.state.pool, caller.workspace_id
+    row = await get_run(pool, workspace_id, run_id=run_id)
+    wanted = Filter(parent_run_id=str(row["run_id"]))
+    page = Page(limit=limit, cursor=cursor)
+    return answer(await list_runs(pool, workspace_id, wanted=wanted, page=page))
 
 
 @router.patch("/runs/{run_id}")

@@ -1,4 +1,4 @@
--- Runs: made, listed, looked up, changed.
+-- Runs: made, changed, kept alive. How they are listed and looked up is in listing.sql.
 
 -- name: supersede
 -- The older run gives up its source before the newer takes it.
@@ -26,43 +26,6 @@ returning run_id
 -- name: header_hash
 -- What was said of the run when it was created; its name and labels may have changed since.
 select header_hash from runs where workspace_id = %(workspace_id)s and run_id = %(run_id)s
-
--- name: get
--- One row, with every public column.
-select
-  run_id, name, agent, source, session, labels, mode, parent_run_id, forked_at, edits_hash,
-  supersedes, superseded_by, status, health, created_at, started_at, ended_at, duration_ms, events,
-  steps, calls, model_calls, tool_calls, tool_errors, errors, input_tokens, output_tokens,
-  cost_known_usd, case when unknown_cost_parts = 0 then cost_known_usd end as cost_usd,
-  unknown_cost_parts
-from runs
-where workspace_id = %(workspace_id)s and run_id = %(run_id)s
-
--- name: list
--- Newest first; the cursor is the last row's place. A source names the run that supersedes others.
-select
-  run_id, name, agent, source, session, labels, mode, parent_run_id, forked_at, edits_hash,
-  supersedes, superseded_by, status, health, created_at, started_at, ended_at, duration_ms, events,
-  steps, calls, model_calls, tool_calls, tool_errors, errors, input_tokens, output_tokens,
-  cost_known_usd, case when unknown_cost_parts = 0 then cost_known_usd end as cost_usd,
-  unknown_cost_parts
-from runs
-where workspace_id = %(workspace_id)s
-  and (%(source)s::text is null or (source = %(source)s and superseded_by is null))
-  and (%(status)s::text is null or status = %(status)s)
-  and (%(name)s::text is null or name = %(name)s)
-  and (%(agent)s::text is null or agent = %(agent)s)
-  and (%(session)s::text is null or session = %(session)s)
-  and (cardinality(%(label_names)s::text[]) = 0 or not exists (
-    select from unnest(%(label_names)s::text[], %(label_values)s::text[]) as l (name, value)
-    where (labels ->> l.name) is distinct from l.value
-  ))
-  and (
-    %(before_at)s::timestamptz is null
-    or (created_at, run_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
-  )
-order by created_at desc, run_id desc
-limit %(limit)s
 
 -- name: recent_ids
 -- Candidates to name in a not-found error.

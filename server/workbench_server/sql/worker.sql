@@ -50,6 +50,19 @@ select %(workspace_id)s, %(run_id)s, t.seq, to_tsvector('simple', t.words)
 from json_to_recordset(%(texts)s::json) as t (seq bigint, words text)
 on conflict on constraint messages_text_key do update set tsv = excluded.tsv
 
+-- name: count_messages
+-- How long each run's conversation is; locked in the order that batches lock runs in.
+with counted as (
+  select r.run_id, c.messages
+  from json_to_recordset(%(counts)s::json) as c (run_id uuid, messages bigint)
+  join runs r on r.workspace_id = %(workspace_id)s and r.run_id = c.run_id
+  order by r.run_id
+  for update of r
+)
+update runs r set messages = c.messages
+from counted c
+where r.workspace_id = %(workspace_id)s and r.run_id = c.run_id
+
 -- name: publish
 -- Where a table stands now.
 insert into snapshots as s (workspace_id, table_name, metadata_location, snapshot_id, generation)
@@ -69,6 +82,10 @@ where r.workspace_id = %(workspace_id)s and r.run_id = d.run_id and r.changed_at
 -- name: workspaces_with_work
 -- A security definer function: no role of ours reads across workspaces.
 select workspaces_with_work() as workspace_id
+
+-- name: sweep
+-- A security definer function as well; it leaves runs alone that are being written to.
+select * from sweep_runs(%(lost_after_s)s, %(incomplete_after_s)s)
 
 -- name: job_status
 -- A job that somebody asked for by name.

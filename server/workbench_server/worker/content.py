@@ -12,7 +12,6 @@ import zstandard
 from workbench.frames.messages import message_rows
 from workbench.schema import Event
 from workbench_server.queries import queries
-from workbench_server.reading.arrow import column
 from workbench_server.worker.lake import EVENTS, MESSAGES
 
 if TYPE_CHECKING:
@@ -32,10 +31,11 @@ _decompressor = zstandard.ZstdDecompressor()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Rows of the lake's two large tables."""
+    """Rows of the lake's two large tables, and how many messages each run has."""
 
     events: pa.Table
     messages: pa.Table
+    counts: list[dict[str, Any]]
 
     @classmethod
     def of(cls, runs: Iterable[Content]) -> Self:
@@ -44,6 +44,7 @@ class Content:
         return cls(
             events=pa.concat_tables([run.events for run in listed]),
             messages=pa.concat_tables([run.messages for run in listed]),
+            counts=[count for run in listed for count in run.counts],
         )
 
 
@@ -59,7 +60,11 @@ def read_run(connection: Connection, workspace_id: UUID, run: dict[str, Any]) ->
     messages = message_rows(events, _bodies(connection, key))
     texts = msgspec.json.encode(_texts(messages)).decode()
     connection.execute(queries("worker")["fill_text"], key | {"texts": texts})
-    return Content(events=pa.concat_tables(tables), messages=_messages(messages, mark))
+    return Content(
+        events=pa.concat_tables(tables),
+        messages=_messages(messages, mark),
+        counts=[{"run_id": run["run_id"], "messages": len(messages)}],
+    )
 
 
 def _pages(connection: Connection, key: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
@@ -89,10 +94,18 @@ def _events(rows: list[dict[str, Any]], mark: dict[str, Any]) -> pa.Table:
     columns = [
         pa.array([mark[field.name]] * len(rows), field.type)
         if field.name in mark
-        else column(rows, field)
+        else _column(rows, field)
         for field in EVENTS
     ]
     return pa.Table.from_arrays(columns, schema=EVENTS)
+
+
+def _column(rows: list[dict[str, Any]], field: Any) -> pa.Array:
+    """Return one column of the rows; bytes are JSON text."""
+    values = [row[field.name] for row in rows]
+    if field.name == "payload":
+        return pa.array(values, pa.binary()).cast(pa.string())
+    return pa.array(values, field.type)
 
 
 def _messages(rows: list[dict[str, Any]], mark: dict[str, Any]) -> pa.Table:

@@ -111,6 +111,11 @@ def _write(worker: Worker, connection: Connection, workspace_id: UUID, claimed: 
     with connection.transaction():
         _enter(connection, workspace_id)
         parts = Content.of(read_run(connection, workspace_id, run) for run in claimed)
+    with connection.transaction():
+        _enter(connection, workspace_id)
+        counts = msgspec.json.encode(parts.counts).decode()
+        key = {"workspace_id": workspace_id, "counts": counts}
+        connection.execute(queries("worker")["count_messages"], key)
     tables = {name: worker.lake.table(workspace_id, name) for name in lake.SCHEMAS}
     lake.append(tables["events"], parts.events, batch=batch)
     lake.append(tables["messages"], parts.messages, batch=batch)

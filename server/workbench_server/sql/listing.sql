@@ -1,0 +1,137 @@
+-- A listing of runs is put together of these pieces: the rows, what narrows them, where a page
+-- begins, and their order. `{key}` stands for what is sorted by, `{term}` for a word's parameter.
+
+-- name: rows
+select
+  run_id, name, agent, source, session, labels, mode, parent_run_id, forked_at, edits_hash,
+  supersedes, superseded_by, status, health, created_at, started_at, ended_at, duration_ms, heard_at,
+  events, steps, calls, model_calls, tool_calls, tool_errors, errors, messages, input_tokens,
+  output_tokens, cost_known_usd, case when unknown_cost_parts = 0 then cost_known_usd end as cost_usd,
+  unknown_cost_parts
+from runs
+where workspace_id = %(workspace_id)s
+
+-- name: run_id
+and run_id = %(run_id)s
+
+-- name: source
+-- A source names the run that supersedes others.
+and source = %(source)s and superseded_by is null
+
+-- name: status
+and status = any(%(status)s)
+
+-- name: health
+and health = any(%(health)s)
+
+-- name: mode
+and mode = %(mode)s
+
+-- name: name
+and name = %(name)s
+
+-- name: agent
+and agent = %(agent)s
+
+-- name: session
+and session = %(session)s
+
+-- name: parent_run_id
+and parent_run_id = %(parent_run_id)s
+
+-- name: label
+and not exists (
+  select from unnest(%(label_names)s::text[], %(label_values)s::text[]) as l (name, value)
+  where (labels ->> l.name) is distinct from l.value
+)
+
+-- name: created_after
+and created_at >= %(created_after)s
+
+-- name: created_before
+and created_at < %(created_before)s
+
+-- name: ended_after
+and ended_at >= %(ended_after)s
+
+-- name: ended_before
+and ended_at < %(ended_before)s
+
+-- name: min_cost_usd
+-- What is known is a lower bound, so the parts nobody knows cannot make it less.
+and cost_known_usd >= %(min_cost_usd)s
+
+-- name: max_cost_usd
+and unknown_cost_parts = 0 and cost_known_usd <= %(max_cost_usd)s
+
+-- name: min_tokens
+and input_tokens + output_tokens >= %(min_tokens)s
+
+-- name: max_tokens
+and input_tokens + output_tokens <= %(max_tokens)s
+
+-- name: min_duration_ms
+and duration_ms >= %(min_duration_ms)s
+
+-- name: max_duration_ms
+and duration_ms <= %(max_duration_ms)s
+
+-- name: says
+run_id in (select s.run_id from runs_saying({term}) as s (run_id))
+
+-- name: key_created_at
+created_at
+
+-- name: key_started_at
+started_at
+
+-- name: key_ended_at
+ended_at
+
+-- name: key_duration_ms
+duration_ms
+
+-- name: key_cost
+case when unknown_cost_parts = 0 then cost_known_usd end
+
+-- name: key_tokens
+(input_tokens + output_tokens)
+
+-- name: key_events
+events
+
+-- name: key_errors
+errors
+
+-- name: key_name
+name collate "C"
+
+-- name: after_desc
+and ({key}, run_id) < (%(after)s, %(after_id)s)
+
+-- name: after_asc
+and ({key}, run_id) > (%(after)s, %(after_id)s)
+
+-- name: order_desc
+order by {key} desc, run_id desc limit %(limit)s
+
+-- name: order_asc
+order by {key}, run_id limit %(limit)s
+
+-- name: after_desc_nulls
+and (({key}, run_id) < (%(after)s, %(after_id)s) or {key} is null)
+
+-- name: after_asc_nulls
+and (({key}, run_id) > (%(after)s, %(after_id)s) or {key} is null)
+
+-- name: among_desc_nulls
+and {key} is null and run_id < %(after_id)s
+
+-- name: among_asc_nulls
+and {key} is null and run_id > %(after_id)s
+
+-- name: order_desc_nulls
+order by {key} desc nulls last, run_id desc limit %(limit)s
+
+-- name: order_asc_nulls
+order by {key} nulls last, run_id limit %(limit)s
