@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from workbench.errors import UsageError
+
+_LONGEST_NAME = 100
+_NAME = re.compile(r"\w(?:[\w ./@+:-]*[\w./@+:-])?")
 
 
 def _expanded(path: str) -> Path:
@@ -41,3 +47,20 @@ class Settings:
             app_database_url=get("WORKBENCH_APP_DATABASE_URL") or None,
             storage_url=get("WORKBENCH_STORAGE_URL") or None,
         )
+
+
+def workspace_name(text: str) -> str:
+    """Return the text if it can be a workspace's name.
+
+    Raises
+    ------
+    UsageError
+        It is empty or too long, or has characters that do not stand in a name.
+    """
+    if len(text) > _LONGEST_NAME or not _NAME.fullmatch(text):
+        raise UsageError(
+            "this cannot be a workspace's name",
+            expected=f"1 to {_LONGEST_NAME} letters, digits, inner spaces, any of _ . / @ + : -",
+            found=repr(text[:_LONGEST_NAME]),
+        )
+    return text

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
+import msgspec
 from fastapi import Depends, Request
 
 from workbench.errors import Forbidden, Unauthenticated
@@ -27,6 +28,7 @@ class Caller:
     workspace_id: UUID
     name: str
     role: Role
+    key_id: str = ""
     limits: Limits = DEFAULT
 
 
@@ -36,28 +38,48 @@ class Keys:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._known: dict[bytes, tuple[float, Caller]] = {}
+        self._forgotten = 0
 
     async def caller(self, key: str) -> Caller | None:
         hashed = key_hash(key)
         until, caller = self._known.get(hashed, (0.0, None))
         if caller is not None and until > time.monotonic():
             return caller
+        before = self._forgotten
         found = await self._look_up(hashed)
         if found is None:
             self._known.pop(hashed, None)
             return None
+        caller, lasts_s = found
+        if before == self._forgotten:  # else it may have been revoked while it was looked up
+            self._remember(hashed, caller, lasts_s=lasts_s)
+        return caller
+
+    def forget(self, *, key_id: str | None = None, workspace_id: UUID | None = None) -> None:
+        """Look a key, or all keys of a workspace, up again before they are next let in."""
+        self._forgotten += 1
+        self._known = {
+            hashed: (until, caller)
+            for hashed, (until, caller) in self._known.items()
+            if caller.key_id != key_id and caller.workspace_id != workspace_id
+        }
+
+    def _remember(self, hashed: bytes, caller: Caller, *, lasts_s: float | None) -> None:
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
-        self._known[hashed] = (time.monotonic() + _REMEMBER_S, found)
-        return found
+        remembered_s = _REMEMBER_S if lasts_s is None else min(_REMEMBER_S, lasts_s)
+        self._known[hashed] = (time.monotonic() + remembered_s, caller)
 
-    async def _look_up(self, hashed: bytes) -> Caller | None:
+    async def _look_up(self, hashed: bytes) -> tuple[Caller, float | None] | None:
         async with connected(self._pool) as connection:
             rows = await connection.execute(
                 queries("access")["workspace_of_key"], {"key_hash": hashed}
             )
             row = await rows.fetchone()
-        return None if row is None else Caller(**row)
+        if row is None:
+            return None
+        lasts_s, limits = row.pop("lasts_s"), row.pop("limits")
+        return Caller(**row, limits=msgspec.convert(limits, Limits)), lasts_s
 
 
 def key_of(request: Request) -> str | None:
@@ -76,6 +98,8 @@ async def authenticated(request: Request) -> Caller:
             hint="Send `Authorization: Bearer KEY`; WORKBENCH_API_KEY holds it.",
         )
     found: Caller = caller
+    request.state.limits = found.limits
+    request.app.state.rates.admit(found, requests=1)
     return found
 
 
@@ -86,5 +110,13 @@ async def writing(caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
     return caller
 
 
+async def administering(caller: Annotated[Caller, Depends(authenticated)]) -> Caller:
+    """Refuse a key that is no admin's."""
+    if caller.role != "admin":
+        raise Forbidden("this is for admins", expected="admin", found=caller.role)
+    return caller
+
+
 Reader = Annotated[Caller, Depends(authenticated)]
 Writer = Annotated[Caller, Depends(writing)]
+Admin = Annotated[Caller, Depends(administering)]

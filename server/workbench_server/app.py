@@ -14,7 +14,7 @@ from workbench_server.access import Keys
 from workbench_server.database import make_pool, open_safely
 from workbench_server.metrics import Metrics
 from workbench_server.rates import Rates
-from workbench_server.routes import artifacts, events, health, runs, snapshots
+from workbench_server.routes import artifacts, events, health, keys, limits, runs, snapshots, usage
 from workbench_server.storage import open_storage
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def make_app(configuration: Configuration) -> FastAPI:
     app.state.metrics = Metrics()
     app.add_middleware(RequestId)
     problems.install(app)
-    for part in (health, runs, events, artifacts, snapshots):
+    for part in (health, runs, events, artifacts, snapshots, keys, limits, usage):
         app.include_router(part.router, prefix="/v1")
     return app
 

@@ -33,8 +33,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = Limits()
-BODY_BYTES = DEFAULT.body_bytes
-ARTIFACT_BYTES = DEFAULT.artifact_bytes
+# Whatever is asked for: no less than lets an admin mend it, no more than one process can bear.
+RANGES: dict[str, tuple[int, int]] = {
+    "body_bytes": (2**10, 2**28),
+    "unpacked_bytes": (2**10, 2**28),
+    "artifact_bytes": (2**10, 2**30),
+    "batch_events": (1, 100_000),
+    "nesting": (4, 200),
+    "requests_per_s": (1, 1_000_000),
+    "events_per_s": (1, 10_000_000),
+    "bytes_per_s": (2**10, 2**40),
+    "streams": (0, 100_000),
+}
 BATCH_EVENTS = DEFAULT.batch_events
 NESTING = DEFAULT.nesting
 
@@ -42,17 +52,38 @@ _NOT_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^\[\]{}"]+', re.DOTA
 _PAIR = re.compile(rb"\{\}|\[\]")
 
 
-async def read_body(request: Request, *, most: int = BODY_BYTES) -> bytes:
-    """Return the request's body, decompressed, refusing one byte more than `most`."""
+async def read_body(request: Request, *, most: int | None = None) -> bytes:
+    """Return the request's body, decompressed, refusing one byte more than its limit.
+
+    The limits are those of the caller's workspace, or `most` before and after decompression.
+    """
+    limits = limits_of(request)
+    most_raw = limits.body_bytes if most is None else most
+    most_unpacked = limits.unpacked_bytes if most is None else most
+    _check_announced(request, most_raw)
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
-        if len(raw) > most:
-            raise _too_large(most)
-    return decompressed(bytes(raw), request.headers.get("content-encoding", ""), most=most)
+        if len(raw) > most_raw:
+            raise _too_large(most_raw)
+    encoding = request.headers.get("content-encoding", "")
+    return decompressed(bytes(raw), encoding, most=most_unpacked)
 
 
-def decompressed(raw: bytes, encoding: str, *, most: int = BODY_BYTES) -> bytes:
+def limits_of(request: Request) -> Limits:
+    """Return the limits of the workspace whose key the request brought."""
+    limits: Limits = getattr(request.state, "limits", DEFAULT)
+    return limits
+
+
+def _check_announced(request: Request, most: int) -> None:
+    """Refuse a body by what is said of its size, before any of it is read."""
+    said = request.headers.get("content-length", "")
+    if said.isdecimal() and int(said) > most:
+        raise _too_large(most, found=int(said))
+
+
+def decompressed(raw: bytes, encoding: str, *, most: int = DEFAULT.unpacked_bytes) -> bytes:
     """Undo a content encoding; a bomb is refused before it is unpacked."""
     match encoding.strip().lower():
         case "" | "identity":
@@ -101,23 +132,26 @@ def _fits(raw: bytes, most: int) -> bool:
     return True
 
 
-def _too_large(most: int) -> LimitExceeded:
+def _too_large(most: int, *, found: int | None = None) -> LimitExceeded:
     return LimitExceeded(
-        "the body is too large", expected=f"at most {most} bytes", hint="Send smaller batches."
+        "the body is too large",
+        expected=f"at most {most} bytes",
+        found=f"more than {most} bytes" if found is None else f"{found} bytes",
+        hint="Send smaller batches.",
     )
 
 
-def check_nesting(raw: bytes, *, where: str) -> None:
-    """Refuse JSON nested deeper than `NESTING`; the brackets are counted before they are paired."""
-    if raw.count(b"{") + raw.count(b"[") <= NESTING:
+def check_nesting(raw: bytes, *, where: str, most: int = NESTING) -> None:
+    """Refuse JSON nested deeper than that; the brackets are counted before they are paired."""
+    if raw.count(b"{") + raw.count(b"[") <= most:
         return
     brackets = _NOT_BRACKETS.sub(b"", raw)
-    for _ in range(NESTING):
+    for _ in range(most):
         brackets = _PAIR.sub(b"", brackets)
         if not brackets:
             return
     raise LimitExceeded(
-        "the JSON is nested too deep", where=where, expected=f"at most {NESTING} levels"
+        "the JSON is nested too deep", where=where, expected=f"at most {most} levels"
     )
 
 

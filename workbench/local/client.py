@@ -12,12 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from workbench.errors import StackFailed, UsageError, WorkbenchError
+from workbench.errors import StackFailed, WorkbenchError
 from workbench.local import runtime
 from workbench.local.control import SOCKET
 from workbench.local.home import is_locked, locked, prepare, read_json
 from workbench.local.parts import last_lines
 from workbench.local.progress import Progress
+from workbench.settings import workspace_name
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,7 +29,6 @@ _IDLE_S = 600.0
 _PATIENCE_S = 120.0
 _CLEARING_S = 20.0
 _RETRY_S = 0.05
-_LONGEST_NAME = 200
 
 
 class Lease:
@@ -210,12 +210,7 @@ def _idle_s() -> float:
 
 def workspace_key(home: Home, *, workspace: str) -> str:
     """Return the API key of a workspace of the running stack, made at first use."""
-    if not workspace.strip() or not workspace.isprintable() or len(workspace) > _LONGEST_NAME:
-        raise UsageError(
-            "this cannot be a workspace's name",
-            expected=f"1 to {_LONGEST_NAME} printable characters",
-            found=workspace[:_LONGEST_NAME],
-        )
+    workspace = workspace_name(workspace)
     found = connected(home)
     if found is None:
         raise StackFailed("the stack is not up", where=str(home.path), hint="`workbench up`.")

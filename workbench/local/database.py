@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import StackFailed
 from workbench.local.home import read_json, write_json
+from workbench.settings import workspace_name
 
 if TYPE_CHECKING:
     from workbench.local.home import Home
@@ -38,23 +39,31 @@ def ensure_database(url: str, *, name: str) -> None:
 def workspace_key(url: str, home: Home, *, name: str) -> str:
     """Return the workspace's API key; workspace and key are made where they are missing."""
     known = read_json(home.keys)
-    key = str(known.get(name) or f"wb_{secrets.token_urlsafe(32)}")
-    # Also with a key we know: this may be a new database.
-    _make_workspace(url, name=name, key=key)
-    if name not in known:
+    key = known.get(workspace_name(name))
+    # Also with a key we know: this may be a new database, or the key was revoked.
+    if key is None or not _made_workspace(url, name=name, key=str(key)):
+        # The form of the server's own keys, by which scanners and log filters find them.
+        key_id = secrets.token_hex(6)
+        key = f"wbk_{key_id}_{secrets.token_hex(32)}"
+        _made_workspace(url, name=name, key=key, key_id=key_id)
         write_json(home.keys, {**known, name: key})
-    return key
+    return str(key)
 
 
-def _make_workspace(url: str, *, name: str, key: str) -> None:
+def _made_workspace(url: str, *, name: str, key: str, key_id: str | None = None) -> bool:
+    """Make the workspace and let the key in; a key that was revoked or expired stays out."""
     import psycopg
 
-    digest = hashlib.sha256(key.encode()).digest()
+    facts = [name, hashlib.sha256(key.encode()).digest(), key_id]
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
             with psycopg.connect(url) as connection:
-                connection.execute("select create_workspace(%s, %s, 'admin')", [name, digest])
+                connection.execute(
+                    "select create_workspace(%s, %s, 'admin', %s, 'local stack')", facts
+                )
+        except psycopg.errors.CheckViolation:
+            return False
         except psycopg.OperationalError as error:
             # The database may be coming back from a crash just now.
             if time.monotonic() > deadline:
@@ -63,7 +72,7 @@ def _make_workspace(url: str, *, name: str, key: str) -> None:
                 ) from error
             time.sleep(0.1)
         else:
-            return
+            return True
 
 
 def has_pending_jobs(url: str) -> bool:

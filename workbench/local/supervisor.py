@@ -46,7 +46,6 @@ class Supervisor:
         self.woken = asyncio.Event()
         self.desk = Desk(self)
         self.stack: Stack | None = None
-        self._keys: dict[str, str] = {}
         self._writing_keys = asyncio.Lock()
 
     def status(self) -> dict[str, Any]:
@@ -74,15 +73,13 @@ class Supervisor:
         return max(0.0, round(self.idle_s - self.desk.idle_s(), 1))
 
     async def workspace_key(self, name: str) -> str:
-        """Return a workspace's key, made at first use."""
+        """Return a workspace's key, made at first use, and anew where it was revoked."""
         if self.error is not None or self.stack is None:
             raise self.error or StackFailed("the stack is not up", where=str(self.home.path))
         async with self._writing_keys:
-            if name not in self._keys:
-                self._keys[name] = await asyncio.to_thread(
-                    workspace_key, self.stack.addresses.owner, self.home, name=name
-                )
-        return self._keys[name]
+            return await asyncio.to_thread(
+                workspace_key, self.stack.addresses.owner, self.home, name=name
+            )
 
     async def run(self, *, on_open: Callable[[], None]) -> int:
         """Start, watch, end."""

@@ -9,7 +9,7 @@ from workbench.errors import ArtifactNotFound, InvalidEvent
 from workbench_server.access import Caller, Reader, Writer
 from workbench_server.database import transaction
 from workbench_server.ingest.checking import is_sha256
-from workbench_server.limits import ARTIFACT_BYTES, read_body
+from workbench_server.limits import limits_of, read_body
 from workbench_server.queries import queries
 from workbench_server.routes.answers import answer
 from workbench_server.storage import get, put
@@ -22,7 +22,9 @@ _ANY = "application/octet-stream"
 @router.put("/artifacts/{sha256}", status_code=201)
 async def put_artifact(request: Request, caller: Writer, sha256: str) -> Response:
     """Keep the bytes; their digest has to be the address."""
-    data = await read_body(request, most=ARTIFACT_BYTES)
+    request.app.state.rates.check(caller)
+    data = await read_body(request, most=limits_of(request).artifact_bytes)
+    request.app.state.rates.admit(caller, bytes=len(data))
     found = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
     if found != sha256:
         raise InvalidEvent("the digest is not that of the bytes", expected=sha256[:80], found=found)

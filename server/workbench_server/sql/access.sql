@@ -18,7 +18,7 @@ select set_config('workbench.workspace', %(workspace_id)s, true)
 
 -- name: workspace_of_key
 -- A security definer function: no role of ours reads the table of keys.
-select workspace_id, name, role from workspace_of_key(%(key_hash)s)
+select workspace_id, name, role, key_id, limits, lasts_s from workspace_of_key(%(key_hash)s)
 
 -- name: create_workspace
 -- The owner's: makes the workspace where it is new, and gives it the key where that is new.
@@ -27,3 +27,31 @@ select create_workspace(%(name)s, %(key_hash)s, %(role)s) as workspace_id
 -- name: alive
 -- The cheapest question there is.
 select 1 as alive
+
+-- name: list_keys
+-- A security definer function, as the next four: it looks at the workspace of the transaction alone.
+select * from list_keys()
+
+-- name: create_key
+-- Only the key's hash is stored.
+select * from create_key(
+  %(key_id)s, %(prefix)s, %(key_hash)s, %(role)s, %(name)s, %(expires_at)s
+)
+
+-- name: rotate_key
+-- The old key ends after the overlap; no row where the workspace has no such key.
+select * from rotate_key(
+  %(old)s, %(key_id)s, %(prefix)s, %(key_hash)s, make_interval(secs => %(overlap_s)s)
+)
+
+-- name: revoke_key
+-- No row where the workspace has no such key.
+select * from revoke_key(%(key_id)s)
+
+-- name: limits
+-- Only what differs from the defaults is stored.
+select workspace_limits() as limits
+
+-- name: change_limits
+-- A limit set to null is the default again.
+select change_limits(%(change)s::jsonb) as limits
