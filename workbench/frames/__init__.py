@@ -1,6 +1,6 @@
 """Frames of a run: pure functions from polars frames to polars frames."""
 
-from workbench.frames.columns import CALLS, EVENTS, RUNS, STEPS, Columns, fitted
+from workbench.frames.columns import CALLS, EVENTS, RUNS, STEPS, TIMELINE, Columns, fitted
 from workbench.frames.events import from_events, to_events
 from workbench.frames.messages import MESSAGES
 from workbench.frames.pairs import calls, steps
@@ -14,6 +14,7 @@ __all__ = [
     "MESSAGES",
     "RUNS",
     "STEPS",
+    "TIMELINE",
     "Columns",
     "calls",
     "content_lanes",

@@ -49,6 +49,30 @@ EVENTS: Columns = {
 }
 """One row per event in order of ``seq``; ``payload`` is the body's JSON text."""
 
+TIMELINE: Columns = {
+    name: EVENTS[name]
+    for name in (
+        "seq",
+        "event_type",
+        "step_id",
+        "parent_step_id",
+        "attempt_of",
+        "kind",
+        "name",
+        "lane",
+        "ordinal",
+        "status",
+        "started_at",
+        "duration_ms",
+        "input_tokens",
+        "output_tokens",
+        "cost_usd",
+        "mode",
+        "match_level",
+    )
+}
+"""The narrow columns of events: what a timeline draws."""
+
 STEPS: Columns = {
     "seq": pl.Int64,
     "ended_seq": pl.Int64,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import fsspec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from workbench.schema import Event, RunHeader, RunPatch
-    from workbench.store.protocol import Body, Declared, Receipt, RunWriter
+    from workbench.store.protocol import Body, Declared, EventColumns, Receipt, RunWriter
 
 COLUMNS: dict[str, frames.Columns] = {
     "runs.parquet": frames.RUNS,
@@ -29,6 +30,9 @@ COLUMNS: dict[str, frames.Columns] = {
     "bodies.parquet": {"run_id": pl.String, "digest": pl.String, "body": pl.String},
 }
 """The columns of each file; ``body`` is the message as JSON text."""
+
+_Bound = tuple[str, str, Any]
+_IS = {"==": operator.eq, ">": operator.gt, "<": operator.lt}
 
 
 def read(target: str | Path, *, verify: bool = False) -> FolderStore:
@@ -110,9 +114,22 @@ class FolderStore:
         """Return a run's row."""
         return lookup.find(self._runs, run_id)
 
-    def events(self, run_id: str) -> pl.DataFrame:
-        """Return a run's events by ``seq``."""
-        return self._table("events.parquet", frames.EVENTS, run_id=run_id).sort("seq")
+    def events(
+        self,
+        run_id: str,
+        *,
+        columns: EventColumns = "all",
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Return a run's events by ``seq``; see `workbench.store.Store.events`."""
+        wanted = frames.EVENTS if columns == "all" else frames.TIMELINE
+        bounds = [("seq", ">", after), ("seq", "<", before)]
+        found = self._table("events.parquet", wanted, run_id=run_id, bounds=bounds).sort("seq")
+        if limit is None:
+            return found
+        return found.tail(limit) if after is None and before is not None else found.head(limit)
 
     def bodies(self, run_id: str) -> dict[str, Body]:
         """Return digest → message body."""
@@ -197,17 +214,25 @@ class FolderStore:
                 raise MalformedFile("the file lacks columns", where=where, expected=missing)
 
     def _table(
-        self, name: str, columns: frames.Columns, *, run_id: str | None = None
+        self,
+        name: str,
+        columns: frames.Columns,
+        *,
+        run_id: str | None = None,
+        bounds: Iterable[_Bound] = (),
     ) -> pl.DataFrame:
+        filters = [one for one in [("run_id", "==", run_id), *bounds] if one[2] is not None]
         with reading(self.path_of(name), store=self.address):
-            return frames.fitted(self._scanned(name, run_id), columns)
+            return frames.fitted(self._scanned(name, list(columns), filters), columns)
 
-    def _scanned(self, name: str, run_id: str | None) -> pl.DataFrame:
+    def _scanned(self, name: str, columns: list[str], filters: list[_Bound]) -> pl.DataFrame:
         # rows are sorted by run, so row-group statistics skip the other runs
         if isinstance(self._files, fsspec.implementations.local.LocalFileSystem):
             scan = pl.scan_parquet(self.path_of(name), glob=False)
-            wanted = scan if run_id is None else scan.filter(pl.col("run_id") == run_id)
-            return wanted.collect()
-        filters = None if run_id is None else [("run_id", "=", run_id)]
-        table = pq.read_table(self.path_of(name), filesystem=self._files, filters=filters)
+            kept = [_IS[sign](pl.col(column), value) for column, sign, value in filters]
+            return scan.filter(*kept).select(columns).collect()
+        path = self.path_of(name)
+        table = pq.read_table(
+            path, filesystem=self._files, columns=columns, filters=filters or None
+        )
         return pl.DataFrame(pl.from_arrow(table))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from workbench.store.run import Run
 
 Body = dict[str, Any]
+EventColumns = Literal["all", "timeline"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +81,20 @@ class Store(Protocol):
     def row(self, run_id: str) -> dict[str, Any]:
         """Return a run's row as it is now."""
 
-    def events(self, run_id: str) -> pl.DataFrame:
-        """Return a run's events with the columns `workbench.frames.EVENTS`, by ``seq``."""
+    def events(
+        self,
+        run_id: str,
+        *,
+        columns: EventColumns = "all",
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Return a run's events by ``seq``: those between ``after`` and ``before``, without both.
+
+        The columns are `workbench.frames.EVENTS`, or the few of `workbench.frames.TIMELINE`.
+        ``limit`` keeps the first events, or the last where only ``before`` is given.
+        """
 
     def bodies(self, run_id: str) -> dict[str, Body]:
         """Return digest → message body of every message the run names."""

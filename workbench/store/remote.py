@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from workbench.schema import Event, RunHeader, RunPatch
-    from workbench.store.protocol import Body, RunWriter
+    from workbench.store.protocol import Body, EventColumns, RunWriter
 
 _PAGE = 1000
 
@@ -114,10 +114,27 @@ class RemoteStore:
         """Return a run's row as it is now."""
         return rows.as_row(self._wire.get_json(f"/v1/runs/{run_id}"))
 
-    def events(self, run_id: str) -> pl.DataFrame:
-        """Return a run's events by ``seq``."""
-        raw = self._wire.get(f"/v1/runs/{run_id}/events", accept=ARROW)
-        return frames.fitted(pl.read_ipc_stream(io.BytesIO(raw)), frames.EVENTS).sort("seq")
+    def events(
+        self,
+        run_id: str,
+        *,
+        columns: EventColumns = "all",
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """Return a run's events by ``seq``; see `workbench.store.Store.events`."""
+        raw = self._wire.get(
+            f"/v1/runs/{run_id}/events",
+            accept=ARROW,
+            columns=columns,
+            after=after,
+            before=before,
+            limit=limit,
+            compression="lz4",
+        )
+        wanted = frames.EVENTS if columns == "all" else frames.TIMELINE
+        return frames.fitted(pl.read_ipc_stream(io.BytesIO(raw)), wanted)
 
     def bodies(self, run_id: str) -> dict[str, Body]:
         """Return digest → message body."""

@@ -1,1 +1,1 @@
-"""A run's events and messages, streamed page by page."""
+"""A run's events and messages, streamed block by block."""

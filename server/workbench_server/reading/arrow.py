@@ -1,79 +1,67 @@
-"""Rows as an Arrow IPC stream: columns, so that no reader builds one object per event."""
+"""Events and messages as an Arrow IPC stream."""
 
 from __future__ import annotations
 
+import asyncio
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
-import zstandard
 
-from workbench_server.reading.pages import body_pages, event_pages
+from workbench_server.reading.blocks import body_blocks, event_blocks
+from workbench_server.reading.columns import BODIES, EVENTS, TIMELINE, batches
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
-    from workbench_server.reading.pages import Rows, Wanted
+    from workbench_server.reading.blocks import Block, Wanted
 
-_decompressor = zstandard.ZstdDecompressor()
-_BYTES = frozenset({"payload", "body"})
-_TIME = pa.timestamp("us", tz="UTC")
-_INTS = (
-    "seq", "writer_seq", "input_tokens", "input_uncached", "cache_read", "cache_write",
-    "output_tokens", "reasoning_tokens", "content_hash", "ordinal", "version",
-)  # fmt: skip
-_FLOATS = ("duration_ms", "cost_usd")
-_TIMES = ("started_at", "received_at")
-_TEXTS = (
-    "event_type", "writer", "step_id", "parent_step_id", "attempt_of", "kind", "name", "lane",
-    "status", "effect", "quality", "order", "mode", "match_level", "digest", "signature", "payload",
-)  # fmt: skip
-_TIMELINE = (
-    "seq", "event_type", "step_id", "parent_step_id", "attempt_of", "kind", "name", "lane",
-    "ordinal", "status", "started_at", "duration_ms", "input_tokens", "output_tokens", "cost_usd",
-    "mode", "match_level",
-)  # fmt: skip
-_TYPES = (
-    dict.fromkeys(_INTS, pa.int64())
-    | dict.fromkeys(_FLOATS, pa.float64())
-    | dict.fromkeys(_TIMES, _TIME)
-    | dict.fromkeys(_TEXTS, pa.string())
-)
-EVENTS = pa.schema([pa.field(name, _TYPES[name]) for name in sorted(_TYPES)])
-TIMELINE = pa.schema([pa.field(name, _TYPES[name]) for name in _TIMELINE])
-BODIES = pa.schema([pa.field("digest", pa.string()), pa.field("body", pa.string())])
+Compression = Literal["none", "lz4"]
+
+_SMALL = 2**16
 
 
-async def events(wanted: Wanted, *, after: int) -> AsyncIterator[bytes]:
+async def events(
+    wanted: Wanted, seqs: range, *, compression: Compression = "none"
+) -> AsyncIterator[bytes]:
     """Yield the stream of a run's events."""
-    stream = _Stream(TIMELINE if wanted.narrow else EVENTS)
-    async for rows in event_pages(wanted, after=after):
-        yield stream.write(rows)
-    yield stream.close()
+    schema = TIMELINE if wanted.columns == "timeline" else EVENTS
+    async for part in _stream(event_blocks(wanted, seqs), schema, compression):
+        yield part
 
 
-async def bodies(wanted: Wanted) -> AsyncIterator[bytes]:
+async def bodies(wanted: Wanted, *, compression: Compression = "none") -> AsyncIterator[bytes]:
     """Yield the stream of a run's messages."""
-    stream = _Stream(BODIES)
-    async for rows in body_pages(wanted):
-        yield stream.write(rows)
+    async for part in _stream(body_blocks(wanted), BODIES, compression):
+        yield part
+
+
+async def _stream(
+    blocks: AsyncIterator[Block], schema: pa.Schema, compression: Compression
+) -> AsyncIterator[bytes]:
+    stream = _Stream(schema, compression)
+    async for block in blocks:
+        rows = batches(block, schema)
+        small = len(block.lines) + len(block.payloads) < _SMALL
+        while part := stream.write(rows) if small else await asyncio.to_thread(stream.write, rows):
+            yield part
     yield stream.close()
 
 
 class _Stream:
-    """Turns pages of rows into record batches, and gives the bytes written since."""
+    """Writes record batches, and gives the bytes written since."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
+    def __init__(self, schema: pa.Schema, compression: Compression) -> None:
         self._buffer = io.BytesIO()
-        self._writer = pa.ipc.new_stream(self._buffer, schema)
+        options = pa.ipc.IpcWriteOptions(compression=None if compression == "none" else compression)
+        self._writer = pa.ipc.new_stream(self._buffer, schema, options=options)
 
-    def write(self, rows: Rows) -> bytes:
-        for row in rows:
-            for name in _BYTES & row.keys():
-                row[name] = _decompressor.decompress(row[name])
-        columns = [column(rows, field) for field in self._schema]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+    def write(self, rows: Iterator[pa.RecordBatch]) -> bytes:
+        """Write the next batch; no bytes where there is none left."""
+        batch = next(rows, None)
+        if batch is None:
+            return b""
+        self._writer.write_batch(batch)
         return self._written()
 
     def close(self) -> bytes:
@@ -85,11 +73,3 @@ class _Stream:
         self._buffer.seek(0)
         self._buffer.truncate()
         return data
-
-
-def column(rows: Rows, field: Any) -> pa.Array:
-    """Return one column of the rows; bytes are JSON text."""
-    values = [row[field.name] for row in rows]
-    if field.name in _BYTES:
-        return pa.array(values, pa.binary()).cast(pa.string())
-    return pa.array(values, field.type)

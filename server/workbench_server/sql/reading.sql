@@ -1,40 +1,75 @@
--- What a run holds. Pages go by seq along the primary key, never by offset.
+-- What a run holds, in blocks: each is one row, its lines what Postgres writes for a record. Blocks
+-- go by seq along the primary key, never by offset.
+
+-- name: plain_text
+-- How values are written, whatever this session is used to.
+select
+  set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
+  set_config('extra_float_digits', '1', true)
+
+-- name: length
+-- How far a run goes; told apart from a run that is not there.
+select next_seq - 1 as length from runs
+where workspace_id = %(workspace_id)s and run_id = %(run_id)s
 
 -- name: events
--- Everything of one page.
+-- Everything of some events, as many as their payloads allow, and one at least.
 select
-  seq, writer_seq, started_at, received_at, duration_ms, input_tokens, input_uncached, cache_read,
-  cache_write, output_tokens, reasoning_tokens, cost_usd, content_hash, ordinal, version,
-  event_type, writer, step_id, parent_step_id, attempt_of, kind, name, lane, status, effect,
-  quality, "order", mode, match_level, encode(digest, 'hex') as digest,
-  encode(signature, 'hex') as signature, payload
-from events
-where workspace_id = %(workspace_id)s and run_id = %(run_id)s and seq > %(after)s
-order by seq
-limit %(limit)s
+  convert_to(string_agg(row(
+      null::integer, e.attempt_of, e.cache_read, e.cache_write, e.content_hash, e.cost_usd,
+      encode(e.digest, 'hex'), e.duration_ms, e.effect, e.event_type, e.input_tokens,
+      e.input_uncached, e.kind, e.lane, e.match_level, e.mode, e.name, e."order", e.ordinal,
+      e.output_tokens, e.parent_step_id, e.quality, e.reasoning_tokens, e.received_at, e.seq,
+      encode(e.signature, 'hex'), e.started_at, e.status, e.step_id, e.version, e.writer,
+      e.writer_seq, octet_length(e.payload), null::integer
+  )::text, E'\n'), 'UTF8') as lines,
+  string_agg(e.payload, ''::bytea) as payloads,
+  max(e.seq) as last
+from (
+  select *, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as before
+  from events
+  where workspace_id = %(workspace_id)s and run_id = %(run_id)s and seq > %(after)s
+  order by seq
+  limit %(limit)s
+) e
+where e.before < %(most_bytes)s
 
 -- name: timeline
 -- The narrow columns a timeline draws.
 select
-  seq, started_at, duration_ms, input_tokens, output_tokens, cost_usd, ordinal, event_type, step_id,
-  parent_step_id, attempt_of, kind, name, lane, status, mode, match_level
-from events
-where workspace_id = %(workspace_id)s and run_id = %(run_id)s and seq > %(after)s
-order by seq
-limit %(limit)s
+  convert_to(string_agg(row(
+      null::integer, e.seq, e.event_type, e.step_id, e.parent_step_id, e.attempt_of, e.kind,
+      e.name, e.lane, e.ordinal, e.status, e.started_at, e.duration_ms, e.input_tokens,
+      e.output_tokens, e.cost_usd, e.mode, e.match_level, null::integer
+  )::text, E'\n'), 'UTF8') as lines,
+  ''::bytea as payloads,
+  max(e.seq) as last
+from (
+  select * from events
+  where workspace_id = %(workspace_id)s and run_id = %(run_id)s and seq > %(after)s
+  order by seq
+  limit %(limit)s
+) e
 
 -- name: bodies
--- The messages a run refers to.
-select encode(m.digest, 'hex') as digest, m.body
-from run_messages r
-join messages m on m.workspace_id = r.workspace_id and m.digest = r.digest
-where r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s and r.digest > %(after)s
-order by r.digest
-limit %(limit)s
-
--- name: exists
--- Told apart from an empty run.
-select 1 as found from runs where workspace_id = %(workspace_id)s and run_id = %(run_id)s
+-- The messages a run refers to, as many as their size allows, and one at least.
+select
+  convert_to(string_agg(row(
+      null::integer, e.digest, octet_length(e.body), null::integer
+  )::text, E'\n'), 'UTF8') as lines,
+  string_agg(e.body, ''::bytea) as payloads,
+  max(e.digest collate "C") as last
+from (
+  select
+    encode(m.digest, 'hex') as digest, m.body,
+    sum(octet_length(m.body)) over (order by r.digest) - octet_length(m.body) as before
+  from run_messages r
+  join messages m on m.workspace_id = r.workspace_id and m.digest = r.digest
+  where r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s and r.digest > %(after)s
+  order by r.digest
+  limit %(limit)s
+) e
+where e.before < %(most_bytes)s
 
 -- name: artifact
 -- Its metadata; the bytes are in the object store.

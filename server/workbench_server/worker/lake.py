@@ -12,7 +12,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from sqlalchemy import URL
 
-from workbench_server.reading.arrow import EVENTS as ENVELOPE
+from workbench_server.reading.columns import EVENTS as ENVELOPE
 
 if TYPE_CHECKING:
     from uuid import UUID
