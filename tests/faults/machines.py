@@ -6,6 +6,7 @@ is bound but does not listen keeps it from everybody else, and lets the part its
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -89,6 +90,7 @@ class PostgresMachine:
 
     install: Path
     data: Path
+    log: Path
     port: int
     prefix: list[str]
     environment: dict[str, str]
@@ -97,8 +99,8 @@ class PostgresMachine:
 
     def start(self) -> None:
         flags = [f"--{name}={value}" for name, value in _SETTINGS.items()]
-        LOGS.add(self.data.parent / "postgres.log")
-        with (self.data.parent / "postgres.log").open("ab") as log:
+        LOGS.add(self.log)
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
                     *self.prefix,
@@ -126,7 +128,7 @@ class PostgresMachine:
         return True
 
     def said(self) -> str:
-        return (self.data.parent / "postgres.log").read_text(errors="replace")[-2000:]
+        return self.log.read_text(errors="replace")[-2000:]
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """SIGINT is a fast stop, SIGQUIT an immediate one: a crash, for what is on disk."""
@@ -140,7 +142,11 @@ class PostgresMachine:
 
 @contextmanager
 def postgres_machine(
-    home: Path, *, prefix: list[str] | None = None, environment: dict[str, str] | None = None
+    home: Path,
+    *,
+    prefix: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+    logs: Path | None = None,
 ) -> Iterator[PostgresMachine]:
     """Make and start one below `home`; `prefix` runs it elsewhere, as in another namespace."""
     environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"} | (environment or {})
@@ -158,6 +164,7 @@ def postgres_machine(
         machine = PostgresMachine(
             install=install,
             data=data,
+            log=(logs or home) / "postgres.log",
             port=port,
             prefix=prefix or [],
             environment=environment,
@@ -293,14 +300,18 @@ class SmallDisk:
         return [*enter, "--setuid=65534", "--setgid=65534"] if unprivileged else enter
 
     def fill(self, *, leave: int = 0) -> None:
-        """Fill it up to some bytes."""
-        free = os.statvfs(self.outside)
-        size = free.f_bavail * free.f_frsize - leave
-        with (self.outside / "ballast").open("wb", buffering=0) as ballast:
-            try:
-                os.posix_fallocate(ballast.fileno(), 0, max(size, 1))
-            except OSError:  # somebody else was quicker
-                return
+        """Fill what is free now, up to some bytes; others write meanwhile, so it is tried again."""
+        with (self.outside / "ballast").open("ab") as ballast:
+            while (size := self._free() - leave) > 0:
+                try:
+                    os.posix_fallocate(ballast.fileno(), ballast.seek(0, os.SEEK_END), size)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+
+    def _free(self) -> int:
+        found = os.statvfs(self.outside)
+        return found.f_bavail * found.f_frsize
 
     def free(self) -> None:
         (self.outside / "ballast").unlink(missing_ok=True)

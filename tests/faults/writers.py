@@ -86,7 +86,7 @@ class Maker:
         fields: dict[str, Any],
         bodies: dict[str, bytes] | None = None,
     ) -> Made:
-        at = _BEGIN + timedelta(seconds=number, microseconds=self.rng.choice([0, 1, 999_999]))
+        at = self.at(number)
         payload = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
         whole = {
             "event_type": event_type, "writer": self.writer, "writer_seq": number, "started_at": at,
@@ -99,6 +99,9 @@ class Maker:
         return Made(
             line=b'%b,"payload":%b}' % (head[:-1], payload), digest=digest, bodies=bodies or {}
         )
+
+    def at(self, number: int) -> datetime:
+        return _BEGIN + timedelta(seconds=number, microseconds=self.rng.choice([0, 1, 999_999]))
 
     def end(self, number: int, announced: dict[str, int]) -> Made:
         """Return the run's last event."""
