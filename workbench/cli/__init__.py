@@ -21,6 +21,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("workbench.cli.replaying:replay", "Run an agent again on its recording."),
     "fork": ("workbench.cli.replaying:fork", "Change one outcome of a run and run the rest."),
     "diff": ("workbench.cli.diffing:diff", "Compare two runs."),
+    "keys": ("workbench.cli.keys:app", "List, make, rotate and revoke API keys."),
+    "limits": ("workbench.cli.limits:limits", "Show or set what a workspace may ask for."),
+    "usage": ("workbench.cli.usage:usage", "Show what a workspace took, by day."),
     "report": ("workbench.cli.reporting:report", "Execute a report and write it as one page."),
 }
 

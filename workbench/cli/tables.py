@@ -43,6 +43,23 @@ def runs_table(found: pl.DataFrame) -> str:
     return _printed(table)
 
 
+def rows_table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
+    """Return rows as a table; `columns` gives each column's heading, numbers stand to the right."""
+    table = Table(box=None, pad_edge=False)
+    for name, heading in columns.items():
+        number = any(isinstance(row[name], int | float) for row in rows)
+        table.add_column(heading, no_wrap=True, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(_plain(_shown(row[name])) for name in columns))
+    return _printed(table)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def run_text(run: Run, *, shown: int) -> str:
     """Return a run's head, its first steps, and all that failed."""
     parts: list[Any] = [_head(run)]

@@ -12,6 +12,7 @@ import polars as pl
 from workbench import frames, hashing
 from workbench.errors import RunNotFound, Unauthenticated
 from workbench.store import lookup, rows
+from workbench.store.administration import Administration
 from workbench.store.batches import cut
 from workbench.store.ids import new_run_id
 from workbench.store.protocol import Declared, Receipt
@@ -220,6 +221,11 @@ class RemoteStore:
     def writer(self, header: RunHeader) -> RunWriter:
         """Create a run and return what appends to it."""
         return RemoteWriter(self, header)
+
+    @property
+    def administration(self) -> Administration:
+        """The workspace's keys, limits and usage."""
+        return Administration(self._wire)
 
     def close(self) -> None:
         """Close the connections."""
