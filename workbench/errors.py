@@ -14,7 +14,7 @@
     ├── StackError           PortInUse · HomeUnreadable · UnsafeRole · StackFailed
     ├── StoreError           Unavailable · ReadOnly · Conflict
     ├── ReportError          UnknownParameter · ReportFailed
-    ├── UsageError
+    ├── UsageError           UnsupportedMedia
     └── MissingDependency
 
 ``code`` is the leaf's name in snake case. It is the same word in Python, HTTP, logs and docs.
@@ -275,7 +275,7 @@ class ReportError(WorkbenchError):
 
 
 class UnknownParameter(ReportError):
-    """The report has no parameter of this name."""
+    """The report or address has no parameter of this name."""
 
 
 class ReportFailed(ReportError):
@@ -284,6 +284,10 @@ class ReportFailed(ReportError):
 
 class UsageError(WorkbenchError):
     """A command or function was called in a way that makes no sense."""
+
+
+class UnsupportedMedia(UsageError):
+    """A body came as a media type that its address does not take."""
 
 
 class MissingDependency(WorkbenchError):

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 import workbench
 from workbench_server import problems
 from workbench_server.access import Keys
 from workbench_server.database import make_pool, open_safely
+from workbench_server.edge import Edge
+from workbench_server.ingest.committing import LANES, Committer
+from workbench_server.live import Hub, Pace
 from workbench_server.metrics import Metrics
+from workbench_server.parameters import V1, check_request
 from workbench_server.rates import Rates
-from workbench_server.routes import artifacts, events, health, keys, limits, runs, snapshots, usage
+from workbench_server.readiness import Readiness
+from workbench_server.routes import (
+    artifacts,
+    events,
+    health,
+    keys,
+    limits,
+    runs,
+    snapshots,
+    stream,
+    usage,
+)
 from workbench_server.storage import open_storage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
     from workbench_server.configuration import Configuration
-
-    Scope = dict[str, Any]
-    Receive = Callable[[], Awaitable[dict[str, Any]]]
-    Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def make_app(configuration: Configuration) -> FastAPI:
@@ -38,36 +48,33 @@ def make_app(configuration: Configuration) -> FastAPI:
         await open_safely(pool, url)
         app.state.pool, app.state.storage, app.state.keys = pool, storage, Keys(pool)
         app.state.rates = Rates()
+        app.state.readiness = Readiness(pool, storage)
+        app.state.metrics.watch(pool)
+        commits = make_pool(url, size=LANES, autocommit=True)
+        await commits.open(wait=True)
+        app.state.committer = Committer(pool, commits)
+        app.state.hub = Hub(pool, app.state.keys, url=url, pace=Pace.from_environment())
         try:
-            yield
+            async with app.state.hub.running():
+                yield
         finally:
+            await app.state.committer.close()
+            await commits.close()
             await pool.close()
 
-    app = FastAPI(title="Workbench", version=workbench.__version__, lifespan=lifespan)
+    app = FastAPI(
+        title="Workbench",
+        version=workbench.__version__,
+        lifespan=lifespan,
+        dependencies=[Depends(check_request)],
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.metrics = Metrics()
-    app.add_middleware(RequestId)
+    app.add_middleware(Edge, metrics=app.state.metrics)
     problems.install(app)
-    for part in (health, runs, events, artifacts, snapshots, keys, limits, usage):
-        app.include_router(part.router, prefix="/v1")
+    for part in (health, runs, events, stream, artifacts, snapshots, keys, limits, usage):
+        app.include_router(part.router, prefix=V1)
+    app.include_router(health.plain)
     return app
-
-
-class RequestId:
-    """Gives every request an id, and says it in the answer."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        scope["request_id"] = str(uuid4())
-
-        async def send_with_id(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                pair = (b"x-request-id", scope["request_id"].encode())
-                message["headers"] = [*message.get("headers", ()), pair]
-            await send(message)
-
-        await self.app(scope, receive, send_with_id)

@@ -9,7 +9,10 @@ from typing import Self
 from workbench.errors import UsageError
 from workbench.settings import Settings
 
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 ROLES = ("workbench_app", "workbench_worker", "workbench_bench")
+
+_LONGEST_DRAIN_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,8 @@ class Configuration:
     worker_database_url: str | None = field(repr=False)
     bench_database_url: str | None = field(repr=False)
     storage_url: str | None
+    log_level: str = "info"
+    drain_s: float = 0.0
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -31,6 +36,8 @@ class Configuration:
             worker_database_url=os.environ.get("WORKBENCH_WORKER_DATABASE_URL") or None,
             bench_database_url=os.environ.get("WORKBENCH_BENCH_DATABASE_URL") or None,
             storage_url=settings.storage_url,
+            log_level=_log_level(),
+            drain_s=_drain_s(),
         )
 
     def need(self, name: str) -> str:
@@ -43,3 +50,28 @@ class Configuration:
                 hint=f"Set {variable}; `workbench up` sets it for the local stack.",
             )
         return str(value)
+
+
+def _log_level() -> str:
+    level = (os.environ.get("WORKBENCH_LOG_LEVEL") or "info").lower()
+    if level not in LOG_LEVELS:
+        raise UsageError(
+            "WORKBENCH_LOG_LEVEL is no level", expected=", ".join(LOG_LEVELS), found=level
+        )
+    return level
+
+
+def _drain_s() -> float:
+    """Return how long a stopping server still answers, so that a load balancer turns away first."""
+    text = os.environ.get("WORKBENCH_DRAIN_S") or "0"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_DRAIN_S:
+        raise UsageError(
+            "WORKBENCH_DRAIN_S is no such time",
+            expected=f"seconds from 0 to {_LONGEST_DRAIN_S:.0f}",
+            found=text,
+        )
+    return seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 import workbench
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from workbench_server.database import Pool
@@ -66,6 +68,16 @@ class Metrics:
             buckets=_EVENTS,
             registry=registry,
         )
+        self._behind = {
+            "jobs_waiting": _gauge(registry, "jobs_waiting", "Jobs that no worker has begun."),
+            "worker_seen_s": _gauge(
+                registry, "worker_seen_seconds", "Since a worker was last heard of."
+            ),
+            "runs_due": _gauge(registry, "snapshot_runs_due", "Ended runs the lake lacks."),
+            "oldest_due_s": _gauge(
+                registry, "snapshot_lag_seconds", "How long the oldest of them has waited."
+            ),
+        }
         self._writing: set[UUID] = set()
         _gauge(
             registry, "workspaces_writing", "Workspaces that stored anything since the start."
@@ -107,6 +119,12 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         if seconds is not None:
             self._seconds.labels(method, route).observe(seconds)
+
+    def behind(self, backlog: Mapping[str, float | None] | None) -> None:
+        """Note how far behind the worker is; what could not be asked is no number."""
+        for name, gauge in self._behind.items():
+            number = (backlog or {}).get(name)
+            gauge.set(math.nan if number is None else number)
 
     def text(self) -> bytes:
         """Return everything as Prometheus reads it."""

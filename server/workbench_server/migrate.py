@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from workbench.errors import Conflict, Unavailable
 from workbench.hashing import sha256_hex
 from workbench_server.configuration import ROLES, Configuration
+from workbench_server.versions import own_migrations
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -127,11 +128,6 @@ def _apply_to_queue(connection: psycopg.Connection, text: str, done: dict[str, s
 def _sql_files(folder: Traversable) -> list[tuple[str, str]]:
     files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
     return sorted((file.name, file.read_text("utf-8")) for file in files)
-
-
-def own_migrations() -> dict[str, str]:
-    """Return name → text of our migrations, in order."""
-    return dict(_sql_files(resources.files("workbench_server") / "migrations"))
 
 
 def _apply_own(connection: psycopg.Connection, until: str | None) -> list[str]:

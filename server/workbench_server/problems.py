@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import psycopg
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from workbench import errors
 from workbench.schema import now
@@ -18,8 +19,11 @@ from workbench.schema import now
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
-_log = logging.getLogger("workbench")
+MEDIA_TYPE = "application/problem+json"
 
+_log = logging.getLogger("workbench.problems")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_MOST_SHOWN = 200
 _STATUS: dict[type[errors.WorkbenchError], int] = {
     errors.NotFound: 404,
     errors.SchemaError: 422,
@@ -34,6 +38,8 @@ _STATUS: dict[type[errors.WorkbenchError], int] = {
     errors.Unavailable: 503,
     errors.PrivacyError: 422,
     errors.UsageError: 422,
+    errors.UnknownParameter: 400,
+    errors.UnsupportedMedia: 415,
 }
 
 
@@ -42,28 +48,43 @@ def status_of(error: errors.WorkbenchError) -> int:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
-def problem(request: Request, error: errors.WorkbenchError, *, status: int) -> Response:
-    """Return the error as a response."""
-    code = error.code
-    content: dict[str, Any] = error.as_problem() | {
-        "type": f"urn:workbench:{code}",
+def problem(
+    request: Request,
+    error: errors.WorkbenchError,
+    *,
+    status: int,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return the error as a response, and count it."""
+    request.app.state.metrics.problem(error.code)
+    return Response(
+        encoded(error, status=status, request_id=request.scope.get("request_id")),
+        status_code=status,
+        headers=_headers(error, status) | (headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def encoded(error: errors.WorkbenchError, *, status: int, request_id: str | None) -> bytes:
+    """Return the error as JSON; its facts stand in `details`, the sides also beside the title."""
+    facts = error.as_problem()
+    sides = {name: facts[name] for name in ("where", "expected", "found", "hint") if name in facts}
+    content = facts | {
+        "type": f"urn:workbench:{error.code}",
         "status": status,
         "detail": str(error),
         "timestamp": now(),
-        "request_id": request.scope.get("request_id"),
+        "request_id": request_id,
+        "details": sides | facts["details"],
     }
-    return Response(
-        msgspec.json.encode(content, enc_hook=str),
-        status_code=status,
-        headers=_headers(error, status),
-        media_type="application/problem+json",
-    )
+    return msgspec.json.encode(content, enc_hook=str)
 
 
 def _headers(error: errors.WorkbenchError, status: int) -> dict[str, str]:
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": "Bearer"}
-    after = error.facts.get("retry_after")
+    soon = 1 if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    after = error.facts.get("retry_after", soon)
     return {} if after is None else {"Retry-After": str(after)}
 
 
@@ -76,30 +97,78 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def validation(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        wrong = errors.UsageError(f"the request does not fit: {first['msg']}", where=place)
-        return problem(request, wrong, status=422)
+        return problem(request, _of_validation(error), status=422)
 
     @app.exception_handler(psycopg.DataError)
     async def data(request: Request, error: psycopg.DataError) -> Response:
         text = str(error).partition("\n")[0]
-        wrong = errors.UsageError("a value does not fit its column", found=text)
+        wrong = errors.UsageError(
+            "a value does not fit its column",
+            found=text,
+            hint="Send a smaller number or a shorter text.",
+        )
         return problem(request, wrong, status=422)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        wrong = _of_http(error, request)
-        return problem(request, wrong, status=error.status_code)
-
-    @app.exception_handler(500)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        _log.error("request %s failed", request.scope.get("request_id"), exc_info=error)
-        return problem(request, errors.WorkbenchError("the server failed"), status=500)
+        return _of_http(request, error)
 
 
-def _of_http(error: HTTPException, request: Request) -> errors.WorkbenchError:
-    place = f"{request.method} {request.url.path}"
-    if error.status_code == HTTPStatus.NOT_FOUND:
-        return errors.NotFound("there is nothing at this address", where=place)
-    return errors.UsageError(str(error.detail), where=place)
+def of_failure(request: Request, error: Exception) -> Response:
+    """Log what nobody foresaw, with its traceback, and return an answer without it."""
+    _log.error("the request failed", exc_info=error)
+    request_id = request.scope.get("request_id")
+    failed = errors.WorkbenchError(
+        "the server failed", hint=f"Its log has the reason, beside the request_id {request_id}."
+    )
+    return problem(request, failed, status=500)
+
+
+def _of_validation(error: RequestValidationError) -> errors.WorkbenchError:
+    first = error.errors()[0]
+    found = first.get("input")
+    return errors.UsageError(
+        f"the request does not fit: {first['msg']}",
+        where=".".join(str(part) for part in first["loc"]),
+        found=None if found is None else str(found)[:_MOST_SHOWN],
+        hint="GET /openapi.json describes every parameter.",
+    )
+
+
+def _of_http(request: Request, error: HTTPException) -> Response:
+    place = f"{request.method} {request.url.path}"[:_MOST_SHOWN]
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            wrong: errors.WorkbenchError = errors.NotFound(
+                "there is nothing at this address",
+                where=place,
+                hint="GET /openapi.json lists the addresses.",
+            )
+            return problem(request, wrong, status=404)
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = ", ".join(_allowed(request))
+            wrong = errors.UsageError(
+                "the address does not know this method",
+                where=place,
+                expected=allowed,
+                found=request.method,
+                hint=f"Use {allowed}.",
+            )
+            return problem(request, wrong, status=405, headers={"Allow": allowed})
+        case status:
+            wrong = errors.UsageError(str(error.detail), where=place)
+            return problem(request, wrong, status=status, headers=dict(error.headers or {}))
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return all methods of the address; its routes know only their own."""
+    plain = ("type", "path", "root_path", "headers", "query_string")
+    scope = {name: request.scope[name] for name in plain if name in request.scope}
+
+    def answers(method: str) -> bool:
+        tried = scope | {"method": method}
+        return any(
+            route.matches(dict(tried))[0] is Match.FULL for route in request.app.router.routes
+        )
+
+    return [method for method in _METHODS if answers(method)]

@@ -1,99 +1,103 @@
-"""Bind a port, serve the app, say one line when it is ready."""
+"""Serve the app, say one line when it is ready, and stop without losing anything."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
-import socket
 import sys
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 import workbench
-from workbench.errors import PortInUse, StackFailed
+from workbench_server import logs
 from workbench_server.app import make_app
+from workbench_server.listening import address_of, bind, bind_local
+from workbench_server.protocol import Protocol
+from workbench_server.stopping import Stop
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
     from fastapi import FastAPI
 
     from workbench_server.configuration import Configuration
+
+_FINISH_S = 6  # for requests that run when the server is told to stop
+_UNWIND_S = 1.0  # for those that did not finish, and are broken off
 
 
 def serve(
     configuration: Configuration, *, host: str, port: int, local_socket: str | None = None
 ) -> int:
     """Serve until stopped."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    logs.configure(configuration.log_level)
     listening = [bind(host, port)]
     if local_socket is not None:
         listening.append(bind_local(local_socket))
-    asyncio.run(_serve(make_app(configuration), listening, address=_address(host, listening[0])))
+    address = address_of(host, listening[0])
+    stop = Stop(patience_s=configuration.drain_s + _FINISH_S + 2 * _UNWIND_S)
+    with stop.on_signals(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        app = make_app(configuration)
+        runner.run(
+            _serve(app, listening, address=address, stop=stop, drain_s=configuration.drain_s)
+        )
     return 0
 
 
-async def _serve(app: FastAPI, listening: list[socket.socket], *, address: str) -> None:
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's, which answers faster, where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(
+    app: FastAPI, listening: list[socket.socket], *, address: str, stop: Stop, drain_s: float
+) -> None:
     # Not uvicorn's own lifespan: it would log a traceback where one line is due.
     async with app.router.lifespan_context(app):
         server = _Announcing(
             uvicorn.Config(
                 app,
+                http=Protocol,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",
                 server_header=False,
                 # A notebook's idle connection must not be closed under its next request.
                 timeout_keep_alive=120,
-                timeout_graceful_shutdown=10,
+                timeout_graceful_shutdown=_FINISH_S,
             )
         )
         server.address = address
+        stopper = asyncio.ensure_future(_stop(app, server, stop, drain_s=drain_s))
         await server.serve(sockets=listening)
+        stopper.cancel()
+        if server.server_state.tasks:
+            await asyncio.wait(server.server_state.tasks, timeout=_UNWIND_S)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Take the port, or say that somebody else has it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's delay off only where the protocol is named: 40 ms on each answer.
-    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        taken.bind((host, port))
-        taken.listen(2048)
-    except OSError as error:
-        taken.close()
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            raise PortInUse(
-                "another process listens on the port",
-                where=f"{host}:{port}",
-                hint="Take another with --port, or 0 for a free one.",
-            ) from error
-        raise StackFailed("the address cannot be bound", where=host, found=str(error)) from error
-    return taken
-
-
-def bind_local(path: str) -> socket.socket:
-    """Listen at a path of this machine, also where a killed server left its socket."""
-    Path(path).unlink(missing_ok=True)
-    taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        taken.bind(path)
-        taken.listen(2048)
-    except OSError as error:
-        taken.close()
-        raise StackFailed("the socket cannot be made", where=path, found=str(error)) from error
-    return taken
-
-
-def _address(host: str, listening: socket.socket) -> str:
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listening.getsockname()[1]}"
+async def _stop(app: FastAPI, server: uvicorn.Server, stop: Stop, *, drain_s: float) -> None:
+    """Turn requests away, then followers, then stop to listen."""
+    await stop.asked()
+    app.state.readiness.stop()
+    await asyncio.sleep(drain_s)
+    app.state.hub.stop()
+    server.should_exit = True
 
 
 class _Announcing(uvicorn.Server):
     address = ""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `Stop`: uvicorn would raise them again at the end."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)

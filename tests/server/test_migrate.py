@@ -5,7 +5,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from running import _binaries, _configuration
-from workbench_server.migrate import migrate, own_migrations
+from workbench_server.migrate import migrate
+from workbench_server.versions import own_migrations
 
 from workbench.errors import Conflict
 

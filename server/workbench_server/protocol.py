@@ -1,0 +1,75 @@
+"""HTTP as uvicorn speaks it, with a bound on heads, and a problem where a request is no HTTP."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from workbench.errors import LimitExceeded, UsageError, WorkbenchError
+from workbench_server.problems import MEDIA_TYPE, encoded
+
+MOST_HEAD_BYTES = 65_536
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection; the parser itself would keep a head of any length."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._in_head = True
+        self._head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless it is a head that does not end."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES and b"\r\n\r\n" not in data:
+                self._refuse(
+                    LimitExceeded(
+                        "the headers are too large",
+                        expected=f"at most {MOST_HEAD_BYTES} bytes",
+                        hint="Send fewer or shorter headers.",
+                    ),
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                )
+                return
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect the next head."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what uvicorn would say as plain text."""
+        self._refuse(
+            UsageError(
+                "the request is no valid HTTP/1.1",
+                found=msg,
+                hint="Check its first line, headers and chunks.",
+            ),
+            HTTPStatus.BAD_REQUEST,
+        )
+
+    def _refuse(self, error: WorkbenchError, status: HTTPStatus) -> None:
+        if self.transport.is_closing():
+            return
+        request_id = str(uuid4())
+        body = encoded(error, status=status, request_id=request_id)
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            f"content-type: {MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\n"
+            f"x-request-id: {request_id}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
