@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from workbench.errors import Forbidden, Unauthenticated
 from workbench_server.database import Pool, connected
 from workbench_server.limits import DEFAULT, Limits
+from workbench_server.logs import bind
 from workbench_server.queries import queries
 from workbench_server.workspaces import key_hash
 
@@ -98,6 +99,7 @@ async def authenticated(request: Request) -> Caller:
             hint="Send `Authorization: Bearer KEY`; WORKBENCH_API_KEY holds it.",
         )
     found: Caller = caller
+    bind(workspace=str(found.workspace_id))
     request.state.limits = found.limits
     request.app.state.rates.admit(found, requests=1)
     return found
