@@ -251,13 +251,19 @@ def event_digest(event: Event) -> str:
     The bytes are the envelope's JSON, its fields in alphabetical order and without digest,
     payload, seq and received_at, then a newline, then the payload as stored.
     """
-    envelope = msgspec.structs.replace(
-        event, digest=None, payload=EMPTY, seq=None, received_at=None
+    return digest_of_parts(envelope_of(event), bytes(event.payload))
+
+
+def envelope_of(event: Event) -> bytes:
+    """Return the envelope's JSON as it is hashed: without digest, payload and server fields."""
+    return _event_encoder.encode(
+        msgspec.structs.replace(event, digest=None, payload=EMPTY, seq=None, received_at=None)
     )
-    hasher = hashlib.sha256(_event_encoder.encode(envelope))
-    hasher.update(b"\n")
-    hasher.update(bytes(event.payload))
-    return hasher.hexdigest()
+
+
+def digest_of_parts(envelope: bytes, payload: bytes) -> str:
+    """Return the digest of an event whose envelope is written already."""
+    return hashlib.sha256(b"%b\n%b" % (envelope, payload)).hexdigest()
 
 
 def sealed(event: Event) -> Event:

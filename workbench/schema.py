@@ -319,10 +319,19 @@ def parse_event(raw: bytes | Raw, *, where: str | None = None) -> Event:
         raise InvalidEvent("the event is malformed", where=where, found=str(error)) from error
     except UnicodeDecodeError as error:
         raise InvalidEvent("the event is not UTF-8", where=where, found=str(error)) from error
-    return _checked(event, where)
+    return sound_envelope(event, where=where)
 
 
-def _checked(event: Event, where: str | None) -> Event:
+def sound_envelope(event: Event, *, where: str | None = None) -> Event:
+    """Return an event that was read already, its time in UTC, or refuse what no type can say.
+
+    Raises
+    ------
+    UnknownSchemaVersion
+        The version is not supported.
+    InvalidEvent
+        No writer is named, or the time has no zone.
+    """
     if event.version != SCHEMA_VERSION:
         raise UnknownSchemaVersion(
             "the event's version is not supported",

@@ -22,12 +22,16 @@ Pool = AsyncConnectionPool[Connection]
 _WAIT_S = 10.0
 
 
-def make_pool(url: str, *, size: int = 16) -> Pool:
+def make_pool(url: str, *, size: int = 16, autocommit: bool = False) -> Pool:
     """Return a closed pool of connections whose rows are dicts."""
     return AsyncConnectionPool(
         url,
         connection_class=psycopg.AsyncConnection[dict[str, Any]],
-        kwargs={"row_factory": dict_row, "application_name": "workbench"},
+        kwargs={
+            "row_factory": dict_row,
+            "application_name": "workbench",
+            "autocommit": autocommit,
+        },
         min_size=1,
         max_size=size,
         timeout=_WAIT_S,

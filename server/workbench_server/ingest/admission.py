@@ -86,12 +86,12 @@ def _is_duplicate(one: Checked, log: Log) -> bool:
     if event.writer_seq > log.writer(event.writer).last:
         return False
     stored = log.digests[event.writer, event.writer_seq]
-    if stored != event.digest:
+    if stored != one.digest.decode():
         raise SequenceConflict(
             "the number was used before for another event",
             where=_where(one),
             expected=stored,
-            found=event.digest,
+            found=one.digest.decode(),
             writer=event.writer,
             writer_seq=event.writer_seq,
         )
@@ -136,7 +136,7 @@ def _move_on(one: Checked, log: Log) -> None:
     if event.event_type == "run_ended":
         _close(one, log)
     log.writer(event.writer).last = event.writer_seq
-    log.digests[event.writer, event.writer_seq] = str(event.digest)
+    log.digests[event.writer, event.writer_seq] = one.digest.decode()
 
 
 def _close(one: Checked, log: Log) -> None:

@@ -1,4 +1,4 @@
-"""Take a request apart into raw events and raw bodies, JSON or NDJSON."""
+"""Take a request apart into events and raw bodies, JSON or NDJSON."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from workbench.errors import InvalidEvent, LimitExceeded
-from workbench_server.limits import BATCH_EVENTS
+from workbench.schema import Event  # noqa: TC001 - msgspec reads it
 
 
 class Batch(Struct, frozen=True, forbid_unknown_fields=True):
-    """Events and bodies as they came; nothing of them is read yet."""
+    """Events and bodies as they came.
 
-    events: list[Raw]
+    Events are read all at once where all can be; else none is, and each has to be tried.
+    """
+
+    events: list[Event] | list[Raw]
     bodies: dict[str, Raw] = {}
     atomic: bool = True
+
+
+class _Read(Batch, frozen=True, forbid_unknown_fields=True):
+    events: list[Event]
+
+
+class _Raw(Batch, frozen=True, forbid_unknown_fields=True):
+    events: list[Raw]
 
 
 class _Line(Struct, frozen=True):
@@ -22,14 +33,15 @@ class _Line(Struct, frozen=True):
     event_type: Raw | UnsetType = UNSET
 
 
-_batch_decoder = msgspec.json.Decoder(Batch)
+_read_decoder = msgspec.json.Decoder(_Read)
+_raw_decoder = msgspec.json.Decoder(_Raw)
 _line_decoder = msgspec.json.Decoder(_Line)
 
 
-def parse_batch(data: bytes, *, lines: bool) -> Batch:
+def parse_batch(data: bytes, *, lines: bool, most: int) -> Batch:
     """Read a request's body, and refuse what is no batch or too long a one."""
     try:
-        batch = _parse_lines(data) if lines else _batch_decoder.decode(data)
+        batch = _parse_lines(data) if lines else _parse_document(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidEvent(
             "the batch is malformed",
@@ -38,14 +50,21 @@ def parse_batch(data: bytes, *, lines: bool) -> Batch:
         ) from error
     except RecursionError as error:
         raise LimitExceeded("the JSON is nested too deep") from error
-    if len(batch.events) > BATCH_EVENTS:
+    if len(batch.events) > most:
         raise LimitExceeded(
             "the batch has too many events",
-            expected=f"at most {BATCH_EVENTS}",
+            expected=f"at most {most}",
             found=len(batch.events),
             hint="Send smaller batches.",
         )
     return batch
+
+
+def _parse_document(data: bytes) -> Batch:
+    try:
+        return _read_decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError):
+        return _raw_decoder.decode(data)
 
 
 def _parse_lines(data: bytes) -> Batch:

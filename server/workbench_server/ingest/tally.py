@@ -24,6 +24,7 @@ class Tally(Struct, kw_only=True):
     output_tokens: int = 0
     cost_known_usd: float = 0.0
     unknown_cost_parts: int = 0
+    unknown_cost_parts_local: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
     duration_ms: float | None = None
@@ -31,8 +32,11 @@ class Tally(Struct, kw_only=True):
     closes: bool = False
 
 
-def tally(accepted: Iterable[Checked], *, cost_local: bool) -> Tally:
-    """Return the sums over the newly accepted events."""
+def tally(accepted: Iterable[Checked]) -> Tally:
+    """Return the sums over the newly accepted events.
+
+    ``unknown_cost_parts_local`` is for a run whose provider is declared local.
+    """
     total = Tally()
     for one in accepted:
         event = one.event
@@ -43,7 +47,7 @@ def tally(accepted: Iterable[Checked], *, cost_local: bool) -> Tally:
             case "step_started":
                 total.steps += 1
             case "call_ended":
-                _add_outcome(total, event, usage=one.body.usage, cost_local=cost_local)
+                _add_outcome(total, event, usage=one.body.usage)
             case "step_ended":
                 total.errors += event.status == "error"
             case "run_started":
@@ -70,22 +74,24 @@ def _add_call(total: Tally, event: Event) -> None:
     total.tool_calls += event.kind == "tool"
 
 
-def _add_outcome(total: Tally, event: Event, *, usage: Any, cost_local: bool) -> None:
-    failed = event.status == "error"
-    total.errors += failed
-    total.tool_errors += failed and event.kind == "tool"
+def _add_outcome(total: Tally, event: Event, *, usage: Any) -> None:
+    if event.status == "error":
+        total.errors += 1
+        total.tool_errors += event.kind == "tool"
     total.input_tokens += event.input_tokens or 0
     total.output_tokens += event.output_tokens or 0
     total.cost_known_usd += event.cost_usd or 0.0
-    total.unknown_cost_parts += _is_unknown(event, usage=usage, cost_local=cost_local)
+    if event.kind in ("model", "human"):
+        _add_unknown_cost(total, event, usage=usage)
 
 
-def _is_unknown(event: Event, *, usage: Any, cost_local: bool) -> bool:
+def _add_unknown_cost(total: Tally, event: Event, *, usage: Any) -> None:
     """Unknown is null, or 0 where tokens were used, unless the provider is declared local."""
     tokens = (event.input_tokens or 0) + (event.output_tokens or 0)
-    priced = event.kind == "model" or (event.kind == "human" and (usage or tokens > 0))
-    if not priced:
-        return False
+    if event.kind == "human" and not usage and tokens == 0:
+        return
     if event.cost_usd is None:
-        return True
-    return event.cost_usd == 0 and tokens > 0 and not cost_local
+        total.unknown_cost_parts += 1
+        total.unknown_cost_parts_local += 1
+    elif event.cost_usd == 0 and tokens > 0:
+        total.unknown_cost_parts += 1

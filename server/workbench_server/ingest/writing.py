@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
     from workbench_server.database import Connection, Pool
     from workbench_server.ingest.checking import Checked
+    from workbench_server.ingest.plain import Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A batch whose parts are sound by themselves; what is left to check needs the run."""
+    """A batch whose parts are sound by themselves; what is left to check needs the run.
+
+    ``bytes`` is the size of its events and bodies as they came; ``summary`` what a plain batch
+    says of itself, by which it can be stored without a look at the log.
+    """
 
     workspace_id: UUID
     run_id: UUID
@@ -33,6 +38,12 @@ class Prepared:
     checked: list[Checked]
     unsound: list[tuple[int, WorkbenchError]]
     bodies: dict[str, bytes]
+    bytes: int
+    summary: Summary | None
+
+    @property
+    def place(self) -> tuple[UUID, UUID]:
+        return self.workspace_id, self.run_id
 
     @property
     def key(self) -> dict[str, Any]:
@@ -48,6 +59,18 @@ class Receipt:
     first_seq: int | None
     last_seq: int | None
     rejected: list[tuple[int, WorkbenchError]]
+
+
+def all_of(batch: Prepared, *, first_seq: int) -> Receipt:
+    """Return the receipt of a batch that was stored whole."""
+    count = len(batch.checked)
+    return Receipt(
+        accepted=count,
+        duplicates=0,
+        first_seq=first_seq,
+        last_seq=first_seq + count - 1,
+        rejected=[],
+    )
 
 
 async def store(pool: Pool, batch: Prepared) -> Receipt:
@@ -143,18 +166,29 @@ async def _write(
     admission: Admission,
 ) -> None:
     sql = queries("ingest")
-    rows, payloads = rows_of(admission.accepted, first_seq=run["next_seq"])
-    sums = msgspec.structs.asdict(tally(admission.accepted, cost_local=run["cost_local"]))
+    accepted = admission.accepted
+    sums = msgspec.structs.asdict(tally(accepted))
+    if run["cost_local"]:
+        sums["unknown_cost_parts"] = sums["unknown_cost_parts_local"]
     behind = any(w.final is not None and w.last < w.final for w in log.writers.values())
     after = {"closed": log.closed, "health": "gap" if behind else "ok"}
+    new = {
+        "first_seq": run["next_seq"],
+        "rows": (b"[" + rows_of(accepted, place=1) + b"]").decode(),
+        "payloads": b"".join(one.payload for one in accepted),
+        "bytes": batch.bytes if len(accepted) == len(batch.checked) else sum(map(_size, accepted)),
+    }
     async with connection.pipeline():
-        await connection.execute(
-            sql["insert_events"], batch.key | {"rows": rows, "payloads": payloads}
-        )
+        await connection.execute(sql["insert_events"], batch.key | new)
         await connection.execute(
             sql["move_writers"], batch.key | {"writers": _writers_of(admission, log)}
         )
         await connection.execute(sql["move_run"], batch.key | sums | after)
+        await connection.execute(sql["add_usage"], batch.key | sums | new)
+
+
+def _size(one: Checked) -> int:
+    return one.size
 
 
 def _writers_of(admission: Admission, log: Log) -> str:

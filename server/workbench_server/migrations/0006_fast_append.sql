@@ -27,9 +27,9 @@ create index run_usage_days on run_usage (workspace_id, day);
 -- null; the caller then looks closer. Each run stands in the list once.
 --
 --   batches  {run_id, writer, first, last, closes, needs: [digest], …sums} each
---   rows     the events' columns, with b (place of the batch, from 0), k (place in it, from 0),
+--   rows     the events' columns, with b (place of the batch, from 1), k (place in it, from 0),
 --            at and size (where the payload lies)
---   digests, bodies, owners   the message bodies, and the place of the batch that brought each
+--   digests, bodies, owners   the message bodies, and the place (from 1) of the batch of each
 create function append_batches(
   workspace uuid, batches json, rows json, payloads bytea,
   digests bytea[], bodies bytea[], owners integer[]
@@ -43,15 +43,19 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 declare
+  ids uuid[];
   firsts bigint[];
 begin
   perform set_config('workbench.workspace', workspace::text, true);
+  ids := array(
+    select b.run_id
+    from rows from (json_to_recordset(batches) as (run_id uuid)) with ordinality as b (run_id, place)
+    order by b.place
+  );
 
   -- The rows' locks make seq contiguous; taken in one order, so that nobody waits in a circle.
   perform from runs r
-  where r.workspace_id = workspace and r.run_id = any (
-    array(select b.run_id from json_to_recordset(batches) as b (run_id uuid))
-  )
+  where r.workspace_id = workspace and r.run_id = any (ids)
   order by r.run_id
   for update;
 
@@ -77,7 +81,7 @@ begin
   left join writers w
     on w.workspace_id = workspace and w.run_id = b.run_id and w.writer = b.writer;
 
-  if array_position(firsts, null) is not null and cardinality(array_remove(firsts, null)) = 0 then
+  if cardinality(array_remove(firsts, null)) = 0 then
     return firsts;
   end if;
 
@@ -85,18 +89,16 @@ begin
     insert into messages (workspace_id, digest, body)
     select workspace, d.digest, d.body
     from unnest(digests, bodies, owners) as d (digest, body, owner)
-    where firsts[d.owner + 1] is not null
+    where firsts[d.owner] is not null
     order by d.digest
     on conflict do nothing;
   end if;
   insert into run_messages (workspace_id, run_id, digest)
   select distinct workspace, n.run_id, n.digest
   from (
-    select b.run_id, d.digest
+    select ids[d.owner] as run_id, d.digest
     from unnest(digests, owners) as d (digest, owner)
-    join rows from (json_to_recordset(batches) as (run_id uuid))
-      with ordinality as b (run_id, place) on b.place = d.owner + 1
-    where firsts[b.place] is not null
+    where firsts[d.owner] is not null
     union all
     select b.run_id, decode(e.digest, 'hex')
     from rows from (json_to_recordset(batches) as (run_id uuid, needs json))
@@ -114,14 +116,14 @@ begin
     name, lane, status, effect, quality, "order", mode, match_level, digest, signature, payload
   )
   select
-    workspace, e.run_id, firsts[e.b + 1] + e.k, e.writer_seq, e.started_at, now(), e.duration_ms,
+    workspace, ids[e.b], firsts[e.b] + e.k, e.writer_seq, e.started_at, now(), e.duration_ms,
     e.input_tokens, e.input_uncached, e.cache_read, e.cache_write, e.output_tokens,
     e.reasoning_tokens, e.cost_usd, e.content_hash, e.ordinal, coalesce(e.version, 1), e.event_type,
     e.writer, e.step_id, e.parent_step_id, e.attempt_of, e.kind, e.name, e.lane, e.status, e.effect,
     e.quality, e."order", e.mode, e.match_level, decode(e.digest, 'hex'),
     decode(e.signature, 'hex'), substring(payloads from e.at + 1 for e.size)
   from json_to_recordset(rows) as e (
-    b integer, k bigint, run_id uuid, writer_seq bigint, started_at timestamptz,
+    b integer, k bigint, writer_seq bigint, started_at timestamptz,
     duration_ms double precision, input_tokens bigint, input_uncached bigint, cache_read bigint,
     cache_write bigint, output_tokens bigint, reasoning_tokens bigint, cost_usd double precision,
     content_hash bigint, ordinal bigint, version smallint, event_type text, writer text,
@@ -129,7 +131,7 @@ begin
     status text, effect text, quality text, "order" text, mode text, match_level text, digest text,
     signature text, at integer, size integer
   )
-  where firsts[e.b + 1] is not null;
+  where firsts[e.b] is not null;
 
   insert into writers (workspace_id, run_id, writer, last_seq, final_seq)
   select workspace, b.run_id, b.writer, b.last, case when b.closes then b.last end

@@ -20,13 +20,15 @@ async def append_events(
     request: Request, caller: Writer, run_id: str, *, atomic: bool | None = None
 ) -> Response:
     """Store a batch; answered after its commit."""
+    request.app.state.rates.check(caller)
     lines = request.headers.get("content-type", "").startswith(_NDJSON)
     receipt = await append(
-        request.app.state.pool,
+        request.app.state,
         caller.workspace_id,
         run_id=run_uuid(run_id),
         data=await read_body(request),
         lines=lines,
         atomic=atomic,
+        caller=caller,
     )
     return answer(receipt)

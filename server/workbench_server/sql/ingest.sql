@@ -56,14 +56,14 @@ insert into events (
   status, effect, quality, "order", mode, match_level, digest, signature, payload
 )
 select
-  %(workspace_id)s, %(run_id)s, e.seq, e.writer_seq, e.started_at, now(), e.duration_ms,
+  %(workspace_id)s, %(run_id)s, %(first_seq)s + e.k, e.writer_seq, e.started_at, now(), e.duration_ms,
   e.input_tokens, e.input_uncached, e.cache_read, e.cache_write, e.output_tokens,
   e.reasoning_tokens, e.cost_usd, e.content_hash, e.ordinal, coalesce(e.version, 1), e.event_type,
   e.writer, e.step_id, e.parent_step_id, e.attempt_of, e.kind, e.name, e.lane, e.status, e.effect,
   e.quality, e."order", e.mode, e.match_level, decode(e.digest, 'hex'), decode(e.signature, 'hex'),
   substring(%(payloads)b from e.at + 1 for e.size)
 from json_to_recordset(%(rows)s::json) as e (
-  seq bigint, writer_seq bigint, started_at timestamptz, duration_ms double precision,
+  k bigint, writer_seq bigint, started_at timestamptz, duration_ms double precision,
   input_tokens bigint, input_uncached bigint, cache_read bigint, cache_write bigint,
   output_tokens bigint, reasoning_tokens bigint, cost_usd double precision, content_hash bigint,
   ordinal bigint, version smallint, event_type text, writer text, step_id text,
@@ -104,9 +104,36 @@ update runs set
       epoch from %(ended_at)s::timestamptz - coalesce(started_at, %(started_at)s::timestamptz)
     ) * 1000
   ),
-  status = case when closed then status else coalesce(%(status)s, status) end,
+  status = case
+    when closed then status
+    else coalesce(%(status)s, case status when 'lost' then 'running' else status end)
+  end,
   health = %(health)s,
   closed = %(closed)s,
   snapshot_due = %(closed)s,
+  heard_at = now(),
   changed_at = now()
 where workspace_id = %(workspace_id)s and run_id = %(run_id)s
+
+-- name: add_usage
+-- What the run brought today, under the run's own lock.
+insert into run_usage as u (
+  workspace_id, run_id, day, events, bytes, input_tokens, output_tokens, cost_usd
+)
+values (
+  %(workspace_id)s, %(run_id)s, (now() at time zone 'UTC')::date, %(events)s, %(bytes)s,
+  %(input_tokens)s, %(output_tokens)s, %(cost_known_usd)s
+)
+on conflict on constraint run_usage_key do update set
+  events = u.events + excluded.events,
+  bytes = u.bytes + excluded.bytes,
+  input_tokens = u.input_tokens + excluded.input_tokens,
+  output_tokens = u.output_tokens + excluded.output_tokens,
+  cost_usd = u.cost_usd + excluded.cost_usd
+
+-- name: append_batches
+-- The plain batches of many requests in one statement, which is a transaction of its own.
+select append_batches(
+  %(workspace_id)s, %(batches)s::json, %(rows)s::json, %(payloads)b, %(digests)s::bytea[],
+  %(bodies)s::bytea[], %(owners)s::integer[]
+) as firsts
