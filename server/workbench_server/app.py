@@ -25,6 +25,7 @@ from workbench_server.routes import (
     keys,
     limits,
     runs,
+    sessions,
     snapshots,
     stream,
     usage,
@@ -32,20 +33,26 @@ from workbench_server.routes import (
 from workbench_server.storage import open_storage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from workbench_server.configuration import Configuration
+    from workbench_server.database import Pool
+
+    OpenPool = Callable[[Pool, str], Awaitable[None]]
 
 
-def make_app(configuration: Configuration) -> FastAPI:
-    """Return the app of these settings; it connects when its lifespan begins."""
+def make_app(configuration: Configuration, *, open_pool: OpenPool = open_safely) -> FastAPI:
+    """Return the app of these settings; it connects when its lifespan begins.
+
+    Another `open_pool` is for the tests that stand the app on a role above row-level security.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         storage = open_storage(configuration.need("storage_url"))
         url = configuration.need("app_database_url")
         pool = make_pool(url)
-        await open_safely(pool, url)
+        await open_pool(pool, url)
         app.state.pool, app.state.storage, app.state.keys = pool, storage, Keys(pool)
         app.state.rates = Rates()
         app.state.readiness = Readiness(pool, storage)
@@ -74,7 +81,18 @@ def make_app(configuration: Configuration) -> FastAPI:
     app.state.metrics = Metrics()
     app.add_middleware(Edge, metrics=app.state.metrics)
     problems.install(app)
-    for part in (health, runs, events, stream, artifacts, snapshots, keys, limits, usage):
+    for part in (
+        health,
+        runs,
+        sessions,
+        events,
+        stream,
+        artifacts,
+        snapshots,
+        keys,
+        limits,
+        usage,
+    ):
         app.include_router(part.router, prefix=V1)
     app.include_router(health.plain)
     return app

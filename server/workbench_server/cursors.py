@@ -22,7 +22,8 @@ _HEX_DIGITS = 16
 
 def mark_of(listing: str, wanted: Mapping[str, Any]) -> str:
     """Return what tells one query from another: what is listed, its filters and its order."""
-    return hashlib.sha256(dumps([listing, dict(wanted)])).hexdigest()[:_HEX_DIGITS]
+    said = msgspec.to_builtins([listing, dict(wanted)])
+    return hashlib.sha256(dumps(said)).hexdigest()[:_HEX_DIGITS]
 
 
 def write_cursor(mark: str, place: Sequence[Any]) -> str:

@@ -3,9 +3,9 @@
 # No `annotations` from the future: FastAPI reads those of `Filter` as a query's parameters.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Literal, get_args
+from operator import itemgetter
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
 from fastapi import Query
@@ -13,17 +13,9 @@ from fastapi import Query
 from workbench.errors import UsageError
 from workbench.schema import RUN_STATUSES, Health, Mode
 from workbench_server import asked
-from workbench_server.cursors import (
-    COUNT,
-    ID,
-    NUMBER,
-    TEXT,
-    TIME,
-    mark_of,
-    read_cursor,
-    write_cursor,
-)
+from workbench_server.cursors import COUNT, ID, NUMBER, TEXT, TIME
 from workbench_server.database import Pool, transaction
+from workbench_server.ordering import Key, Listing, Order, Page, order_of
 from workbench_server.queries import queries
 from workbench_server.searching import groups_of
 
@@ -73,15 +65,6 @@ class Filter:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Which part of a listing: how many rows, in which order, behind which cursor."""
-
-    limit: int = 200
-    sort: str | None = None
-    cursor: str | None = None
-
-
 def _words(values: Sequence[str], *, known: Sequence[str], where: str) -> list[str]:
     return sorted({asked.one_of(value, known, where=where) for value in values})
 
@@ -111,52 +94,26 @@ _READ: Mapping[str, Callable[..., Any]] = {
     "q": _search,
 }
 
-SORTS: Mapping[str, type] = {
-    "created_at": TIME,
-    "started_at": TIME,
-    "ended_at": TIME,
-    "duration_ms": NUMBER,
-    "cost": NUMBER,
-    "tokens": COUNT,
-    "events": COUNT,
-    "errors": COUNT,
-    "name": TEXT,
-}
-_NEVER_NULL = frozenset({"created_at", "tokens", "events", "errors"})
-_COLUMN = {"cost": "cost_usd"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What rows are sorted by, and which way; where it is equal, the run's id decides."""
-
-    key: str
-    direction: Literal["asc", "desc"]
-    kind: type
-    nulls: bool
-
-    def place(self, row: Mapping[str, Any]) -> list[Any]:
-        """Return where a row stands."""
-        if self.key == "tokens":
-            return [row["input_tokens"] + row["output_tokens"], row["run_id"]]
-        return [row[_COLUMN.get(self.key, self.key)], row["run_id"]]
-
-
-def order_of(
-    sort: str | None, known: Mapping[str, type], *, usual: str, never_null: frozenset[str]
-) -> Order:
-    """Read ``key``, ``key:asc`` or ``key:desc``; a name goes up, all else down, if not said."""
-    key, _, direction = (sort or usual).partition(":")
-    direction = direction or ("asc" if known.get(key) is TEXT else "desc")
-    if key not in known or direction not in {"asc", "desc"}:
-        raise UsageError(
-            "nothing can be sorted so",
-            where="sort",
-            expected=f"one of {', '.join(known)}, and :asc or :desc",
-            found=(sort or usual)[:80],
-        )
-    way: Literal["asc", "desc"] = "asc" if direction == "asc" else "desc"
-    return Order(key=key, direction=way, kind=known[key], nulls=key not in never_null)
+_LISTING = Listing(
+    name="listing",
+    keys={
+        "created_at": Key(kind=TIME, of=itemgetter("created_at"), nulls=False),
+        "started_at": Key(kind=TIME, of=itemgetter("started_at")),
+        "ended_at": Key(kind=TIME, of=itemgetter("ended_at")),
+        "duration_ms": Key(kind=NUMBER, of=itemgetter("duration_ms")),
+        "cost": Key(kind=NUMBER, of=itemgetter("cost_usd")),
+        "tokens": Key(
+            kind=COUNT, of=lambda row: row["input_tokens"] + row["output_tokens"], nulls=False
+        ),
+        "events": Key(kind=COUNT, of=itemgetter("events"), nulls=False),
+        "errors": Key(kind=COUNT, of=itemgetter("errors"), nulls=False),
+        "name": Key(kind=TEXT, of=itemgetter("name")),
+    },
+    usual="created_at",
+    tie="run_id",
+    tie_kind=ID,
+)
+SORTS = tuple(_LISTING.keys)
 
 
 async def list_runs(
@@ -167,17 +124,14 @@ async def list_runs(
     parameters["workspace_id"] = workspace_id
     async with transaction(pool, workspace_id) as connection:
         rows = await (await connection.execute(query, parameters)).fetchall()
-    shown = rows[: page.limit]
-    more = len(rows) > page.limit
-    cursor = write_cursor(_mark(wanted.said(), order), order.place(shown[-1])) if more else None
+    shown, cursor = order.cut(rows, page)
     return {"runs": shown, "next_cursor": cursor}
 
 
 def compose(wanted: Filter, page: Page) -> tuple[bytes, dict[str, Any], Order]:
     """Return the query of a page, its parameters, and its order. Pure."""
     sql, said = queries("listing"), wanted.said()
-    order = order_of(page.sort, SORTS, usual="created_at", never_null=_NEVER_NULL)
-    parameters = said | {"limit": page.limit + 1}
+    parameters = dict(said)
     parts = [sql["rows"], *(sql[name] for name in said if name != "q")]
     if "label" in said:
         split = [label.partition(":") for label in said["label"]]
@@ -185,18 +139,9 @@ def compose(wanted: Filter, page: Page) -> tuple[bytes, dict[str, Any], Order]:
         parameters["label_values"] = [value for _, _, value in split]
     if "q" in said:
         parts.append(_saying(said["q"], parameters))
-    parts += ordered(sql, order, cursor=page.cursor, mark=_mark(said, order), into=parameters)
+    order = order_of(_LISTING, page, said=said)
+    parts += order.pieces(page, into=parameters)
     return b"\n".join(parts), parameters, order
-
-
-def _mark(said: Mapping[str, Any], order: Order) -> str:
-    plain = {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in said.items()
-    }
-    if "parent_run_id" in plain:
-        plain["parent_run_id"] = str(plain["parent_run_id"])
-    return mark_of("runs", plain | {"sort": [order.key, order.direction]})
 
 
 def _saying(search: str, parameters: dict[str, Any]) -> bytes:
@@ -215,23 +160,3 @@ def _saying(search: str, parameters: dict[str, Any]) -> bytes:
         for group in groups_of(search)
     )
     return b"and ((" + b") or (".join(alternatives) + b"))"
-
-
-def ordered(
-    sql: Mapping[str, bytes],
-    order: Order,
-    *,
-    cursor: str | None,
-    mark: str,
-    into: dict[str, Any],
-) -> list[bytes]:
-    """Return the pieces that begin a page behind its cursor, sort it and cut it."""
-    ending = f"{order.direction}{'_nulls' if order.nulls else ''}"
-    parts = [sql[f"order_{ending}"]]
-    if cursor is not None:
-        after, after_id = read_cursor(cursor, mark, kinds=(order.kind, ID))
-        into.update(after=after, after_id=after_id)
-        among = after is None and order.nulls
-        parts.insert(0, sql[f"{'among' if among else 'after'}_{ending}"])
-    key = sql[f"key_{order.key}"]
-    return [part.replace(b"{key}", key) for part in parts]

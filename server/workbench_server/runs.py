@@ -25,15 +25,16 @@ _Form = TypeVar("_Form")
 
 def parse_header(data: bytes) -> RunHeader:
     """Read a run's header, or say what does not fit."""
-    return _parse(data, RunHeader, "the run's header is malformed")
+    return parse_form(data, RunHeader, "the run's header is malformed")
 
 
 def parse_patch(data: bytes) -> RunPatch:
     """Read a change of a run, or say what does not fit."""
-    return _parse(data, RunPatch, "the change of the run is malformed")
+    return parse_form(data, RunPatch, "the change of the run is malformed")
 
 
-def _parse(data: bytes, kind: type[_Form], what: str) -> _Form:
+def parse_form(data: bytes, kind: type[_Form], what: str) -> _Form:
+    """Read a body as a struct, or say what does not fit."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from running import _database
 from speaking import a_message, a_model_call, event
-from workbench_server.listing import SORTS, Filter, Page, compose
+from workbench_server.listing import SORTS, Filter, compose
+from workbench_server.ordering import Page
 from workbench_server.searching import groups_of
 
 from workbench.errors import UsageError

@@ -2,14 +2,17 @@
 
 import asyncio
 import hashlib
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from workbench.errors import ArtifactNotFound, InvalidEvent
 from workbench_server.access import Caller, Reader, Writer
+from workbench_server.artifacts import Wanted, list_artifacts
 from workbench_server.database import transaction
 from workbench_server.ingest.checking import is_sha256
 from workbench_server.limits import limits_of, read_body
+from workbench_server.listing import MOST_LISTED
 from workbench_server.queries import queries
 from workbench_server.routes.answers import answer
 from workbench_server.storage import get, put
@@ -38,6 +41,29 @@ async def put_artifact(request: Request, caller: Writer, sha256: str) -> Respons
     async with transaction(request.app.state.pool, caller.workspace_id) as connection:
         await connection.execute(queries("reading")["put_artifact"], facts)
     return answer({"sha256": sha256, "size": len(data)}, status=201)
+
+
+@router.get("/artifacts")
+async def listing(
+    request: Request,
+    caller: Reader,
+    *,
+    run_id: str | None = None,
+    sha256: str | None = None,
+    entity_type: str | None = None,
+    media_type: str | None = None,
+    tag: Annotated[list[str] | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 200,
+    cursor: str | None = None,
+) -> Response:
+    """List what runs made, newest first, in pages."""
+    wanted = Wanted(
+        run_id=run_id, sha256=sha256, entity_type=entity_type, media_type=media_type, tag=tag
+    )
+    pool, workspace_id = request.app.state.pool, caller.workspace_id
+    return answer(
+        await list_artifacts(pool, workspace_id, wanted=wanted, limit=limit, cursor=cursor)
+    )
 
 
 @router.get("/artifacts/{sha256}")

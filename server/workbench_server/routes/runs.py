@@ -5,8 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from workbench_server.access import Reader, Writer
+from workbench_server.ending import end_run, hear, parse_cancelling, parse_ending
 from workbench_server.limits import read_body
-from workbench_server.listing import MOST_LISTED, Filter, Page, list_runs
+from workbench_server.listing import MOST_LISTED, Filter, list_runs
+from workbench_server.manifests import manifest_of
+from workbench_server.ordering import Page
 from workbench_server.routes.answers import answer
 from workbench_server.runs import (
     create_run,
@@ -74,6 +77,13 @@ async def forks(
     return answer(await list_runs(pool, workspace_id, wanted=wanted, page=page))
 
 
+@router.get("/runs/{run_id}/manifest")
+async def manifest(request: Request, caller: Reader, run_id: str) -> Response:
+    """Return what the run consists of: artifacts, counts, writers and hashes."""
+    pool, wanted = request.app.state.pool, run_uuid(run_id)
+    return answer(await manifest_of(pool, caller.workspace_id, run_id=wanted))
+
+
 @router.patch("/runs/{run_id}")
 async def patch(request: Request, caller: Writer, run_id: str) -> Response:
     """Change a run's name or labels."""
@@ -81,3 +91,30 @@ async def patch(request: Request, caller: Writer, run_id: str) -> Response:
     pool, workspace_id = request.app.state.pool, caller.workspace_id
     await patch_run(pool, workspace_id, run_id=run_uuid(run_id), patch=change)
     return answer(await get_run(pool, workspace_id, run_id=run_id))
+
+
+@router.post("/runs/{run_id}/end")
+async def end(request: Request, caller: Writer, run_id: str) -> Response:
+    """End a run whose writers do not; one that ended so already is left as it is."""
+    ending = parse_ending(await read_body(request))
+    wanted = run_uuid(run_id)
+    return answer(
+        await end_run(request.app.state, caller.workspace_id, run_id=wanted, ending=ending)
+    )
+
+
+@router.post("/runs/{run_id}/cancel")
+async def cancel(request: Request, caller: Writer, run_id: str) -> Response:
+    """End a run as cancelled; its writers learn of it at their next batch or heartbeat."""
+    ending = parse_cancelling(await read_body(request))
+    wanted = run_uuid(run_id)
+    return answer(
+        await end_run(request.app.state, caller.workspace_id, run_id=wanted, ending=ending)
+    )
+
+
+@router.post("/runs/{run_id}/heartbeat")
+async def heartbeat(request: Request, caller: Writer, run_id: str) -> Response:
+    """Note that a writer of the run is alive, and tell it how the run stands."""
+    pool, wanted = request.app.state.pool, run_uuid(run_id)
+    return answer(await hear(pool, caller.workspace_id, run_id=wanted))

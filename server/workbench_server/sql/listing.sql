@@ -1,5 +1,6 @@
--- A listing of runs is put together of these pieces: the rows, what narrows them, where a page
--- begins, and their order. `{key}` stands for what is sorted by, `{term}` for a word's parameter.
+-- A listing of runs is put together of these pieces: the rows, what narrows them, and what they can
+-- be sorted by (how, is in ordering.sql). `{term}` stands for a word's parameter. Tokens are added
+-- as numeric: two counts may be more than a bigint holds.
 
 -- name: rows
 select
@@ -65,10 +66,10 @@ and cost_known_usd >= %(min_cost_usd)s
 and unknown_cost_parts = 0 and cost_known_usd <= %(max_cost_usd)s
 
 -- name: min_tokens
-and input_tokens + output_tokens >= %(min_tokens)s
+and input_tokens::numeric + output_tokens >= %(min_tokens)s
 
 -- name: max_tokens
-and input_tokens + output_tokens <= %(max_tokens)s
+and input_tokens::numeric + output_tokens <= %(max_tokens)s
 
 -- name: min_duration_ms
 and duration_ms >= %(min_duration_ms)s
@@ -95,7 +96,7 @@ duration_ms
 case when unknown_cost_parts = 0 then cost_known_usd end
 
 -- name: key_tokens
-(input_tokens + output_tokens)
+(input_tokens::numeric + output_tokens)
 
 -- name: key_events
 events
@@ -106,32 +107,5 @@ errors
 -- name: key_name
 name collate "C"
 
--- name: after_desc
-and ({key}, run_id) < (%(after)s, %(after_id)s)
-
--- name: after_asc
-and ({key}, run_id) > (%(after)s, %(after_id)s)
-
--- name: order_desc
-order by {key} desc, run_id desc limit %(limit)s
-
--- name: order_asc
-order by {key}, run_id limit %(limit)s
-
--- name: after_desc_nulls
-and (({key}, run_id) < (%(after)s, %(after_id)s) or {key} is null)
-
--- name: after_asc_nulls
-and (({key}, run_id) > (%(after)s, %(after_id)s) or {key} is null)
-
--- name: among_desc_nulls
-and {key} is null and run_id < %(after_id)s
-
--- name: among_asc_nulls
-and {key} is null and run_id > %(after_id)s
-
--- name: order_desc_nulls
-order by {key} desc nulls last, run_id desc limit %(limit)s
-
--- name: order_asc_nulls
-order by {key} nulls last, run_id limit %(limit)s
+-- name: key_run_id
+run_id

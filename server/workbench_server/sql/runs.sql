@@ -43,3 +43,24 @@ update runs set
   snapshot_due = closed
 where workspace_id = %(workspace_id)s and run_id = %(run_id)s
 returning run_id
+
+-- name: standing
+-- Whether a run is closed, and how far each of its writers has delivered; a row in any case.
+select r.closed, w.writer, w.last_seq
+from runs r
+left join writers w on w.workspace_id = r.workspace_id and w.run_id = r.run_id
+where r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s
+
+-- name: hear
+-- A writer is alive, so a run that was given up is not lost.
+update runs set
+  heard_at = now(),
+  status = case status when 'lost' then 'running' else status end,
+  changed_at = case status when 'lost' then now() else changed_at end
+where workspace_id = %(workspace_id)s and run_id = %(run_id)s and not closed
+returning run_id, status, health, closed
+
+-- name: ended_as
+-- A run that has ended is not kept alive any more.
+select run_id, status, health, closed from runs
+where workspace_id = %(workspace_id)s and run_id = %(run_id)s

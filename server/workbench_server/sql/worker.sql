@@ -85,7 +85,8 @@ select workspaces_with_work() as workspace_id
 
 -- name: sweep
 -- A security definer function as well; it leaves runs alone that are being written to.
-select * from sweep_runs(%(lost_after_s)s, %(incomplete_after_s)s)
+select swept_workspace_id as workspace_id, swept_run_id as run_id, status, health
+from sweep_runs(%(lost_after_s)s, %(incomplete_after_s)s)
 
 -- name: job_status
 -- A job that somebody asked for by name.

@@ -18,11 +18,13 @@ from workbench_server.queries import queries
 from workbench_server.storage import open_storage
 from workbench_server.worker.lake import open_lake
 from workbench_server.worker.snapshot import Worker, check_role, run_job, snapshot
+from workbench_server.worker.sweeping import Deadlines, sweep
 
 if TYPE_CHECKING:
     from workbench_server.configuration import Configuration
 
 _EVERY_TEN_SECONDS = "* * * * * */10"
+_EVERY_FIVE_SECONDS = "* * * * * */5"
 _QUEUE = "workbench"
 
 
@@ -31,10 +33,11 @@ def work(configuration: Configuration) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     url = configuration.need("worker_database_url")
     storage = open_storage(configuration.need("storage_url"))
+    deadlines = Deadlines.from_environment()
     try:
         check_role(url)
         worker = Worker(url=url, lake=open_lake(url, storage))
-        asyncio.run(_run(make_app(worker)))
+        asyncio.run(_run(make_app(worker, deadlines=deadlines)))
     except (psycopg.OperationalError, OperationalError, ConnectorException) as error:
         raise Unavailable("the database cannot be reached", found=str(error).strip()) from error
     return 0
@@ -48,7 +51,7 @@ async def _run(app: procrastinate.App) -> None:
         )
 
 
-def make_app(worker: Worker) -> procrastinate.App:
+def make_app(worker: Worker, *, deadlines: Deadlines) -> procrastinate.App:
     """Return the queue and its tasks, on the worker's connection."""
     connector = procrastinate.PsycopgConnector(
         conninfo=worker.url, kwargs={"options": "-c search_path=jobs"}, min_size=1, max_size=4
@@ -80,6 +83,11 @@ def make_app(worker: Worker) -> procrastinate.App:
                 await deferrer.defer_async(workspace_id=str(workspace_id))
             except AlreadyEnqueued:
                 continue
+
+    @app.periodic(cron=_EVERY_FIVE_SECONDS)
+    @app.task(name="sweep", queue=_QUEUE, queueing_lock="sweep")
+    async def _sweep(timestamp: int) -> None:  # noqa: ARG001 - the queue passes its time
+        await asyncio.to_thread(sweep, worker, deadlines)
 
     return app
 

@@ -1,0 +1,65 @@
+"""Sessions: runs that share the name of one, and what they come to together."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import NotFound
+from workbench_server import asked
+from workbench_server.cursors import COUNT, NUMBER, TEXT, TIME
+from workbench_server.database import transaction
+from workbench_server.ordering import Key, Listing, Page, order_of
+from workbench_server.queries import queries
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from workbench_server.database import Pool
+
+_LISTING = Listing(
+    name="sessions",
+    keys={
+        "last_at": Key(kind=TIME, of=itemgetter("last_at"), nulls=False),
+        "first_at": Key(kind=TIME, of=itemgetter("first_at"), nulls=False),
+        "session": Key(kind=TEXT, of=itemgetter("session"), nulls=False),
+        "runs": Key(kind=COUNT, of=itemgetter("runs"), nulls=False),
+        "errors": Key(kind=COUNT, of=itemgetter("errors"), nulls=False),
+        "duration_ms": Key(kind=NUMBER, of=itemgetter("duration_ms")),
+        "cost": Key(kind=NUMBER, of=itemgetter("cost_usd")),
+        "tokens": Key(
+            kind=COUNT, of=lambda row: row["input_tokens"] + row["output_tokens"], nulls=False
+        ),
+    },
+    usual="last_at",
+    tie="session",
+    tie_kind=TEXT,
+)
+
+
+async def list_sessions(
+    pool: Pool, workspace_id: UUID, *, session: str | None, page: Page
+) -> dict[str, Any]:
+    """Return a page of sessions, and the cursor of the next page where there is one."""
+    said = {} if session is None else {"session": asked.text(session, where="session")}
+    sql, parameters = queries("sessions"), said | {"workspace_id": workspace_id}
+    order = order_of(_LISTING, page, said=said)
+    parts = [sql["rows"], *(sql[name] for name in said), *order.pieces(page, into=parameters)]
+    async with transaction(pool, workspace_id) as connection:
+        found = await connection.execute(b"\n".join(parts), parameters)
+        rows = await found.fetchall()
+    shown, cursor = order.cut(rows, page)
+    return {"sessions": shown, "next_cursor": cursor}
+
+
+async def get_session(pool: Pool, workspace_id: UUID, *, session: str) -> dict[str, Any]:
+    """Return one session, or name the nearest ones."""
+    found = await list_sessions(pool, workspace_id, session=session, page=Page(limit=1))
+    for row in found["sessions"]:
+        one: dict[str, Any] = row
+        return one
+    async with transaction(pool, workspace_id) as connection:
+        key = {"workspace_id": workspace_id}
+        rows = await connection.execute(queries("sessions")["names"], key)
+        names = [row["session"] async for row in rows]
+    raise NotFound.among("session", session, names)

@@ -1,0 +1,61 @@
+"""What the worker looks for every few seconds: runs that fell silent, and ends nobody completed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from workbench.errors import UsageError
+from workbench_server.queries import queries
+
+if TYPE_CHECKING:
+    from workbench_server.worker.snapshot import Worker
+
+_log = logging.getLogger("workbench")
+
+_LONGEST_S = 10 * 365 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """After how many seconds of silence a run is lost, and an end with a gap is incomplete."""
+
+    lost_after_s: float = 60.0
+    incomplete_after_s: float = 300.0
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        return cls(
+            lost_after_s=_seconds("WORKBENCH_LOST_AFTER_S", cls().lost_after_s),
+            incomplete_after_s=_seconds("WORKBENCH_INCOMPLETE_AFTER_S", cls().incomplete_after_s),
+        )
+
+
+def _seconds(variable: str, usual: float) -> float:
+    text = os.environ.get(variable) or f"{usual}"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= _LONGEST_S:
+        raise UsageError(
+            f"{variable} is no span of time",
+            expected=f"seconds, more than 0 and at most {_LONGEST_S:.0f}",
+            found=text,
+        )
+    return seconds
+
+
+def sweep(worker: Worker, deadlines: Deadlines) -> list[dict[str, Any]]:
+    """Mark what is lost or incomplete in every workspace; return how those runs stand now."""
+    spans = {
+        "lost_after_s": deadlines.lost_after_s,
+        "incomplete_after_s": deadlines.incomplete_after_s,
+    }
+    with worker.connect() as connection:
+        swept = connection.execute(queries("worker")["sweep"], spans).fetchall()
+    for run in swept:
+        _log.info("run %s is %s, health %s", run["run_id"], run["status"], run["health"])
+    return swept
