@@ -14,6 +14,7 @@ from workbench.errors import RunNotFound, Unauthenticated
 from workbench.store import lookup, rows
 from workbench.store.administration import Administration
 from workbench.store.batches import cut
+from workbench.store.follow import Following, Source
 from workbench.store.ids import new_run_id
 from workbench.store.protocol import Declared, Receipt
 from workbench.store.run import Run
@@ -136,6 +137,45 @@ class RemoteStore:
         )
         wanted = frames.EVENTS if columns == "all" else frames.TIMELINE
         return frames.fitted(pl.read_ipc_stream(io.BytesIO(raw)), wanted)
+
+    def follow(
+        self,
+        run: Run | str,
+        *,
+        after: int = 0,
+        timeout: float | None = None,
+    ) -> Following:
+        """Return an iterator of frames of a run's events, those there and those to come.
+
+        It goes on by itself after a broken connection or a restarted server; no event is missing
+        and none comes twice. In a thread of its own it can be ended from another one by ``close``.
+
+        Parameters
+        ----------
+        run
+            A run, its id, the unique beginning of an id, or its source.
+        after
+            The last ``seq`` that is known already.
+        timeout
+            Seconds after which it ends although the run goes on.
+
+        Returns
+        -------
+        Following
+            Each frame has the columns `workbench.frames.EVENTS`. It ends when the run has ended
+            and nothing of it is missing; a ``lost`` run may still come back.
+
+        Raises
+        ------
+        RunNotFound
+            There is no such run.
+        Unavailable
+            The server stayed away for five minutes.
+        """
+        found = self.run(run) if isinstance(run, str) else run
+        last_seq = int(found.info.get("events") or 0)
+        source = Source(wire=self._wire, events=self.events, last_seq=last_seq)
+        return Following(source, found.run_id, after=after, timeout=timeout)
 
     def bodies(self, run_id: str) -> dict[str, Body]:
         """Return digest → message body."""

@@ -11,9 +11,12 @@ import orjson
 from workbench import frames
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
 
     from workbench.schema import Event
+    from workbench.store.follow import Following
     from workbench.store.protocol import Body, Store
 
 _CACHED = ("events", "steps", "calls", "messages", "digest", "content_root", "_bodies")
@@ -131,6 +134,20 @@ class Run:
             self.__dict__.pop(name, None)
         self.info = self.store.row(self.run_id)
         return self
+
+    def follow(
+        self, *, after: int = 0, timeout: float | None = None
+    ) -> Following | Iterator[pl.DataFrame]:
+        """Return an iterator of frames of the run's events as they come; see `RemoteStore.follow`.
+
+        The frames of this object stay as they are; `refresh` reads them anew.
+        """
+        follow = getattr(self.store, "follow", None)
+        if follow is not None:
+            following: Following = follow(self, after=after, timeout=timeout)
+            return following
+        # what lies in files has ended
+        return iter([self.store.events(self.run_id, after=after)])
 
     def timeline(self, **options: Any) -> Any:
         """Return the run's timeline widget."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import msgspec
 import zstandard
 
-from workbench.errors import Unavailable, WorkbenchError
+from workbench.errors import Unavailable, UsageError, WorkbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ARROW: Final = "application/vnd.apache.arrow.stream"
 _ATTEMPTS = 4
@@ -73,6 +77,22 @@ class Wire:
         """Send bytes as they are."""
         headers = {"Content-Type": "application/octet-stream"}
         self._send("PUT", path, content=data, headers=headers)
+
+    @contextmanager
+    def stream(
+        self, path: str, *, headers: dict[str, str], silence_s: float
+    ) -> Iterator[httpx.Response]:
+        """Open an answer that has no end; a silence longer than ``silence_s`` breaks it off."""
+        if self._client.is_closed:
+            raise UsageError("the store is closed", where=self.url)
+        timeout = httpx.Timeout(silence_s, connect=5.0)
+        try:
+            with self._client.stream("GET", path, headers=headers, timeout=timeout) as response:
+                if response.status_code >= _REDIRECT:
+                    response.read()
+                yield self._checked(response)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
 
     def _decoded(self, raw: bytes) -> dict[str, Any]:
         try:
