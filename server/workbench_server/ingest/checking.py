@@ -25,6 +25,7 @@ from workbench.schema import (
     parse_event,
     sound_envelope,
 )
+from workbench_server.entities import check_artifact
 from workbench_server.limits import check_nesting, check_text
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
             expected=list(ENDED_STATUSES),
             found=event.status,
         )
+    if event.event_type == "artifact_created":
+        check_artifact(body, where=where)
     if said is None:
         payload = _canonical(payload, where)
     envelope = _split_off(event)

@@ -10,6 +10,7 @@ import psycopg
 
 from workbench.errors import InvalidEvent, WorkbenchError
 from workbench_server.database import transaction
+from workbench_server.entities import artifacts_of
 from workbench_server.ingest.admission import Admission, Log, Writer, admit, known_already
 from workbench_server.ingest.rows import rows_of
 from workbench_server.ingest.tally import tally
@@ -185,6 +186,9 @@ async def _write(
         )
         await connection.execute(sql["move_run"], batch.key | sums | after)
         await connection.execute(sql["add_usage"], batch.key | sums | new)
+        if (made := artifacts_of(accepted, first_seq=run["next_seq"])) is not None:
+            artifacts = batch.key | {"artifacts": made}
+            await connection.execute(queries("artifacts")["insert"], artifacts)
 
 
 def _size(one: Checked) -> int:
