@@ -9,6 +9,7 @@ from workbench_server.queries import queries
 
 WORKSPACE, RUN = uuid4(), uuid4()
 KEY = {"workspace_id": WORKSPACE, "run_id": RUN}
+BLOCK = {"after": 15000, "before": 16000, "rows": 100, "bytes": 1000, "failed": False}
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +48,8 @@ def plan_of(database, file, name, parameters):
     [
         ("ingest", "lock_run", {}, "runs_key"),
         ("ingest", "known_digests", {"keys": '[{"writer":"w","writer_seq":10}]'}, "events_"),
-        (
-            "reading", "events", {"after": 15000, "limit": 100, "most_bytes": 1000}, "events_key",
-        ),
-        ("reading", "timeline", {"after": 15000, "limit": 100}, "events_key"),
+        ("reading", "events", BLOCK, "events_key"),
+        ("reading", "timeline", BLOCK, "events_key"),
         ("runs", "header_hash", {}, "runs_key"),
         ("reading", "snapshots_pending", {}, "runs_snapshot_due"),
     ],

@@ -67,11 +67,14 @@ TIMELINE: Columns = {
         "input_tokens",
         "output_tokens",
         "cost_usd",
+        "effect",
+        "quality",
+        "order",
         "mode",
         "match_level",
     )
 }
-"""The narrow columns of events: what a timeline draws."""
+"""The narrow columns of events: what steps and a timeline are made of."""
 
 STEPS: Columns = {
     "seq": pl.Int64,

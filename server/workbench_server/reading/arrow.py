@@ -1,51 +1,45 @@
-"""Events and messages as an Arrow IPC stream."""
+"""Rows as an Arrow IPC stream."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
-from workbench_server.reading.blocks import body_blocks, event_blocks
-from workbench_server.reading.columns import BODIES, EVENTS, TIMELINE, batches
+from workbench_server.reading.columns import batches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from workbench_server.reading.blocks import Block, Wanted
+    from workbench_server.reading.blocks import Block
 
 Compression = Literal["none", "lz4"]
 
 _SMALL = 2**16
+# Each thread keeps memory of its own, and there is no more than a processor to win.
+_threads = ThreadPoolExecutor(1, thread_name_prefix="workbench-reading")
 
 
-async def events(
-    wanted: Wanted, seqs: range, *, compression: Compression = "none"
+async def stream(
+    blocks: AsyncIterator[Block], schema: pa.Schema, *, compression: Compression = "none"
 ) -> AsyncIterator[bytes]:
-    """Yield the stream of a run's events."""
-    schema = TIMELINE if wanted.columns == "timeline" else EVENTS
-    async for part in _stream(event_blocks(wanted, seqs), schema, compression):
-        yield part
-
-
-async def bodies(wanted: Wanted, *, compression: Compression = "none") -> AsyncIterator[bytes]:
-    """Yield the stream of a run's messages."""
-    async for part in _stream(body_blocks(wanted), BODIES, compression):
-        yield part
-
-
-async def _stream(
-    blocks: AsyncIterator[Block], schema: pa.Schema, compression: Compression
-) -> AsyncIterator[bytes]:
-    stream = _Stream(schema, compression)
+    """Yield the blocks' rows with the columns of a schema."""
+    writer = _Stream(schema, compression)
     async for block in blocks:
         rows = batches(block, schema)
-        small = len(block.lines) + len(block.payloads) < _SMALL
-        while part := stream.write(rows) if small else await asyncio.to_thread(stream.write, rows):
+        while part := await _written(writer, rows, small=len(block["lines"]) < _SMALL):
             yield part
-    yield stream.close()
+    yield writer.close()
+
+
+async def _written(writer: _Stream, rows: Iterator[pa.RecordBatch], *, small: bool) -> bytes:
+    """Write where nobody waits for it: a long batch must not hold up the other requests."""
+    if small:
+        return writer.write(rows)
+    return await asyncio.get_running_loop().run_in_executor(_threads, writer.write, rows)
 
 
 class _Stream:
@@ -53,7 +47,9 @@ class _Stream:
 
     def __init__(self, schema: pa.Schema, compression: Compression) -> None:
         self._buffer = io.BytesIO()
-        options = pa.ipc.IpcWriteOptions(compression=None if compression == "none" else compression)
+        options = pa.ipc.IpcWriteOptions(
+            compression=None if compression == "none" else compression, use_threads=False
+        )
         self._writer = pa.ipc.new_stream(self._buffer, schema, options=options)
 
     def write(self, rows: Iterator[pa.RecordBatch]) -> bytes:

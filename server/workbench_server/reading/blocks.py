@@ -1,4 +1,4 @@
-"""A run's rows out of the database: a block at a time, each as one text and one string of bytes.
+"""A run's rows out of the database: a block at a time, each as a few strings of bytes.
 
 Postgres writes the rows, so this process makes no object per row. Each block has a transaction of
 its own: a slow reader holds no connection, and a run of any length needs no more memory than two
@@ -8,30 +8,36 @@ blocks.
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench_server.database import Pool, transaction
+from workbench_server.database import Pool, connected
 from workbench_server.queries import queries
 from workbench_server.runs import run_not_found
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from uuid import UUID
 
     from workbench_server.database import Connection
 
-_ROWS = {"events": 5_000, "timeline": 25_000, "bodies": 5_000}
-_BYTES = 4 * 2**20
+    Place = dict[str, Any]
+
+_ROWS = {"events": 2_000, "timeline": 10_000, "bodies": 2_000}
+_BYTES = 2 * 2**20
 
 Columns = Literal["events", "timeline"]
+Block = dict[str, Any]
+"""The columns of one row of a query of ``reading.sql``: bytes, and the last row's key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which run's rows: the events with ``after`` < seq < ``before``, of them the first ``limit``.
 
-    Where there is no ``after``, they are the last ones before ``before``.
+    Where there is no ``after``, they are the last ones before ``before``. ``failed`` keeps, of all
+    these, the ones that end a step that failed or was cancelled.
     """
 
     pool: Pool
@@ -41,91 +47,100 @@ class Wanted:
     after: int | None = None
     before: int | None = None
     limit: int | None = None
+    failed: bool = False
 
     @property
     def key(self) -> dict[str, Any]:
         return {"workspace_id": self.workspace_id, "run_id": self.run_id}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Rows as lines of text, their payloads one behind the other, and the last row's key."""
-
-    lines: bytes
-    payloads: bytes
-    last: Any
-
-
-async def find_range(wanted: Wanted) -> range:
-    """Return the seqs that are wanted and there; an unknown run is refused."""
-    async with transaction(wanted.pool, wanted.workspace_id) as connection:
-        rows = await connection.execute(queries("reading")["length"], wanted.key)
-        row = await rows.fetchone()
-        if row is None:
-            raise await run_not_found(connection, wanted.workspace_id, run_id=str(wanted.run_id))
-    first, end = (wanted.after or 0) + 1, row["length"] + 1
-    if wanted.before is not None:
-        end = min(end, wanted.before)
-    if wanted.limit is not None and wanted.after is None and wanted.before is not None:
-        first = max(first, end - wanted.limit)
-    elif wanted.limit is not None:
-        end = min(end, first + wanted.limit)
-    return range(first, end)
+    def seqs(self, length: int) -> range:
+        """Return which seqs of a run of so many events are meant."""
+        first, end = (self.after or 0) + 1, length + 1
+        if self.before is not None:
+            end = min(end, self.before)
+        if self.limit is not None and self.after is None and self.before is not None:
+            first = max(first, end - self.limit)
+        elif self.limit is not None:
+            end = min(end, first + self.limit)
+        return range(first, max(first, end))
 
 
-async def event_blocks(wanted: Wanted, seqs: range) -> AsyncIterator[Block]:
-    """Yield events in order of seq."""
-    query, after = wanted.columns, seqs.start - 1
+async def event_blocks(wanted: Wanted) -> AsyncIterator[Block]:
+    """Return the blocks of events in order of seq; an unknown run is refused at once."""
+    async with _reading(wanted) as connection:
+        seqs = wanted.seqs(await _length(connection, wanted))
+        more = {"before": seqs.stop, "failed": wanted.failed, "rows": _ROWS[wanted.columns]}
 
-    def following(block: Block | None) -> dict[str, Any] | None:
-        last = after if block is None else block.last
-        left = seqs.stop - 1 - last
-        return {"after": last, "limit": min(left, _ROWS[query])} if left > 0 else None
+        def place(after: int) -> Place | None:
+            return more | {"after": after} if after + 1 < seqs.stop else None
 
-    async for block in _blocks(wanted, query, following):
-        yield block
+        first = await _read(connection, wanted, wanted.columns, place(seqs.start - 1))
+    return _blocks(wanted, wanted.columns, first, place)
 
 
 async def body_blocks(wanted: Wanted) -> AsyncIterator[Block]:
-    """Yield message bodies in order of digest."""
+    """Return the blocks of message bodies in order of digest; an unknown run is refused at once."""
 
-    def following(block: Block | None) -> dict[str, Any]:
-        last = b"" if block is None else bytes.fromhex(block.last)
-        return {"after": last, "limit": _ROWS["bodies"]}
+    def place(last: str) -> Place:
+        return {"after": bytes.fromhex(last), "rows": _ROWS["bodies"]}
 
-    async for block in _blocks(wanted, "bodies", following):
-        yield block
+    async with _reading(wanted) as connection:
+        await _length(connection, wanted)
+        first = await _read(connection, wanted, "bodies", place(""))
+    return _blocks(wanted, "bodies", first, place)
 
 
-async def _blocks(wanted: Wanted, query: str, following: Any) -> AsyncIterator[Block]:
-    """Read the next block while the last one is on its way."""
-    place = following(None)
-    reading = None if place is None else asyncio.create_task(_block(wanted, query, place))
+async def _blocks(
+    wanted: Wanted, query: str, block: Block | None, place: Callable[[Any], Place | None]
+) -> AsyncIterator[Block]:
+    """Yield blocks; the next is read while the last one is on its way."""
+    reading: asyncio.Task[Block | None] | None = None
     try:
-        while reading is not None:
-            block = await reading
-            if block is None:
-                return
-            place = following(block)
-            reading = None if place is None else asyncio.create_task(_block(wanted, query, place))
+        while block is not None:
+            reading = asyncio.create_task(_next(wanted, query, place(block["last"])))
             yield block
+            block = await reading
     finally:
         if reading is not None and not reading.done():
             reading.cancel()
             await asyncio.wait([reading])
 
 
-async def _block(wanted: Wanted, query: str, place: dict[str, Any]) -> Block | None:
-    parameters = wanted.key | place | {"most_bytes": _BYTES}
-    async with transaction(wanted.pool, wanted.workspace_id) as connection:
-        return await _read(connection, query, parameters)
-
-
-async def _read(connection: Connection, query: str, parameters: dict[str, Any]) -> Block | None:
-    sql = queries("reading")
-    await connection.execute(sql["plain_text"])
-    rows = await connection.execute(sql[query], parameters, binary=True)
-    row = await rows.fetchone()
-    if row is None or row["lines"] is None:
+async def _next(wanted: Wanted, query: str, place: Place | None) -> Block | None:
+    if place is None:
         return None
-    return Block(**row)
+    async with _reading(wanted) as connection:
+        return await _read(connection, wanted, query, place)
+
+
+@asynccontextmanager
+async def _reading(wanted: Wanted) -> AsyncIterator[Connection]:
+    """Open a transaction that sees one workspace; all it says travels together."""
+    async with (
+        connected(wanted.pool) as connection,
+        connection.pipeline(),
+        connection.transaction(),
+    ):
+        enter = {"workspace_id": str(wanted.workspace_id)}
+        await connection.execute(queries("reading")["enter"], enter)
+        yield connection
+
+
+async def _length(connection: Connection, wanted: Wanted) -> int:
+    rows = await connection.execute(queries("reading")["length"], wanted.key)
+    row = await rows.fetchone()
+    if row is None:
+        raise await run_not_found(connection, wanted.workspace_id, run_id=str(wanted.run_id))
+    return int(row["length"])
+
+
+async def _read(
+    connection: Connection, wanted: Wanted, query: str, place: Place | None
+) -> Block | None:
+    if place is None:
+        return None
+    rows = await connection.execute(
+        queries("reading")[query], wanted.key | place | {"bytes": _BYTES}, binary=True
+    )
+    row = await rows.fetchone()
+    return None if row is None or row["lines"] is None else row

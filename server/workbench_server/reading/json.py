@@ -1,4 +1,4 @@
-"""Events and messages as JSON, written piece by piece."""
+"""Rows as JSON, written piece by piece."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from workbench_server.reading.blocks import body_blocks, event_blocks
-from workbench_server.reading.columns import BODIES, EVENTS, TIMELINE, batches
+from workbench_server.reading.columns import BODIES, batches
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
     import pyarrow as pa
 
-    from workbench_server.reading.blocks import Block, Wanted
+    from workbench_server.reading.blocks import Block
 
 _encoder = msgspec.json.Encoder()
-_ROWS = 1_000
+_ROWS = 500
 
 
-async def events(wanted: Wanted, seqs: range) -> AsyncIterator[bytes]:
+async def events(blocks: AsyncIterator[Block], schema: pa.Schema) -> AsyncIterator[bytes]:
     """Yield ``{"events": […]}``."""
-    schema = TIMELINE if wanted.columns == "timeline" else EVENTS
     yield b'{"events":['
-    async for text in _joined(event_blocks(wanted, seqs), schema, _events):
+    async for text in _joined(blocks, schema, _events):
         yield text
     yield b"]}"
 
 
-async def bodies(wanted: Wanted) -> AsyncIterator[bytes]:
+async def bodies(blocks: AsyncIterator[Block]) -> AsyncIterator[bytes]:
     """Yield ``{digest: message}``."""
     yield b"{"
-    async for text in _joined(body_blocks(wanted), BODIES, _bodies):
+    async for text in _joined(blocks, BODIES, _bodies):
         yield text
     yield b"}"
 
@@ -44,7 +42,7 @@ async def _joined(
     begun = False
     async for block in blocks:
         texts = _texts(block, schema, write)
-        while text := await asyncio.to_thread(next, texts, None):
+        while text := await asyncio.to_thread(next, texts, b""):
             yield b"," + text if begun else text
             begun = True
 
@@ -57,14 +55,17 @@ def _texts(
             yield write(batch.slice(start, _ROWS))
 
 
+def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
 def _events(batch: pa.RecordBatch) -> bytes:
-    """Return events as they were sent: what was not said is left out."""
     names = batch.schema.names
-    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    return b",".join(_encoder.encode(_event(zip(names, row, strict=True))) for row in rows)
+    return b",".join(_encoder.encode(_event(zip(names, row, strict=True))) for row in _rows(batch))
 
 
-def _event(row: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+def _event(row: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the event as it was sent: what was not said is left out."""
     said = {name: value for name, value in row if value is not None}
     if "payload" in said:
         said["payload"] = msgspec.Raw(said["payload"].encode())
@@ -72,5 +73,4 @@ def _event(row: Iterator[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _bodies(batch: pa.RecordBatch) -> bytes:
-    rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    return b",".join(b'"%b":%b' % (digest.encode(), body.encode()) for digest, body in rows)
+    return b",".join(b'"%b":%b' % (digest.encode(), body.encode()) for digest, body in _rows(batch))

@@ -7,7 +7,8 @@ from fastapi.responses import StreamingResponse
 
 from workbench_server.access import Reader
 from workbench_server.reading import arrow, json
-from workbench_server.reading.blocks import Wanted, find_range
+from workbench_server.reading.blocks import Wanted, body_blocks, event_blocks
+from workbench_server.reading.columns import BODIES, EVENTS, TIMELINE
 from workbench_server.runs import run_uuid
 
 router = APIRouter()
@@ -28,12 +29,14 @@ async def read_events(
     before: Seq = None,
     limit: Annotated[int | None, Query(ge=1, le=_LAST)] = None,
     columns: Literal["all", "timeline"] = "all",
+    failed: bool = False,
     compression: arrow.Compression = "none",
 ) -> Response:
     """Return events in order of seq: those between `after` and `before`, neither included.
 
-    `limit` keeps the first of them, or the last where only `before` is given. `compression` is
-    that of the buffers of an Arrow stream.
+    `limit` keeps the first of them, or the last where only `before` is given; `failed`, of all
+    these, what ends a step that failed or was cancelled. `compression` is that of the buffers of
+    an Arrow stream.
     """
     wanted = Wanted(
         pool=request.app.state.pool,
@@ -43,12 +46,14 @@ async def read_events(
         after=after,
         before=before,
         limit=limit,
+        failed=failed,
     )
-    seqs = await find_range(wanted)
+    blocks = await event_blocks(wanted)
+    schema = TIMELINE if columns == "timeline" else EVENTS
     if _wants_arrow(request):
-        stream = arrow.events(wanted, seqs, compression=compression)
+        stream = arrow.stream(blocks, schema, compression=compression)
         return StreamingResponse(stream, media_type=ARROW)
-    return StreamingResponse(json.events(wanted, seqs), media_type="application/json")
+    return StreamingResponse(json.events(blocks, schema), media_type="application/json")
 
 
 @router.get("/runs/{run_id}/bodies")
@@ -59,11 +64,11 @@ async def read_bodies(
     wanted = Wanted(
         pool=request.app.state.pool, workspace_id=caller.workspace_id, run_id=run_uuid(run_id)
     )
-    await find_range(wanted)
+    blocks = await body_blocks(wanted)
     if _wants_arrow(request):
-        stream = arrow.bodies(wanted, compression=compression)
+        stream = arrow.stream(blocks, BODIES, compression=compression)
         return StreamingResponse(stream, media_type=ARROW)
-    return StreamingResponse(json.bodies(wanted), media_type="application/json")
+    return StreamingResponse(json.bodies(blocks), media_type="application/json")
 
 
 def _wants_arrow(request: Request) -> bool:

@@ -1,10 +1,10 @@
--- What a run holds, in blocks: each is one row, its lines what Postgres writes for a record. Blocks
--- go by seq along the primary key, never by offset.
+-- What a run holds, in blocks. A block is one row: `lines` is what Postgres writes for a record, times
+-- and payloads stand apart as one string of bytes each. Blocks go by key, never by offset.
 
--- name: plain_text
--- How values are written, whatever this session is used to.
+-- name: enter
+-- As every transaction begins; and values are written in one way, whatever the session is used to.
 select
-  set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
+  set_config('workbench.workspace', %(workspace_id)s, true),
   set_config('extra_float_digits', '1', true)
 
 -- name: length
@@ -14,62 +14,87 @@ where workspace_id = %(workspace_id)s and run_id = %(run_id)s
 
 -- name: events
 -- Everything of some events, as many as their payloads allow, and one at least.
-select
-  convert_to(string_agg(row(
-      null::integer, e.attempt_of, e.cache_read, e.cache_write, e.content_hash, e.cost_usd,
-      encode(e.digest, 'hex'), e.duration_ms, e.effect, e.event_type, e.input_tokens,
-      e.input_uncached, e.kind, e.lane, e.match_level, e.mode, e.name, e."order", e.ordinal,
-      e.output_tokens, e.parent_step_id, e.quality, e.reasoning_tokens, e.received_at, e.seq,
-      encode(e.signature, 'hex'), e.started_at, e.status, e.step_id, e.version, e.writer,
-      e.writer_seq, octet_length(e.payload), null::integer
-  )::text, E'\n'), 'UTF8') as lines,
-  string_agg(e.payload, ''::bytea) as payloads,
-  max(e.seq) as last
-from (
-  select *, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as before
-  from events
-  where workspace_id = %(workspace_id)s and run_id = %(run_id)s and seq > %(after)s
+with page as (
+  select seq, octet_length(payload) as size from events
+  where
+    workspace_id = %(workspace_id)s and run_id = %(run_id)s
+    and seq > %(after)s and seq < %(before)s
+    and (not %(failed)s or status in ('error', 'cancelled'))
   order by seq
-  limit %(limit)s
-) e
-where e.before < %(most_bytes)s
-
--- name: timeline
--- The narrow columns a timeline draws.
+  limit %(rows)s
+)
 select
   convert_to(string_agg(row(
-      null::integer, e.seq, e.event_type, e.step_id, e.parent_step_id, e.attempt_of, e.kind,
-      e.name, e.lane, e.ordinal, e.status, e.started_at, e.duration_ms, e.input_tokens,
-      e.output_tokens, e.cost_usd, e.mode, e.match_level, null::integer
+    null::integer, e.attempt_of, e.cache_read, e.cache_write, e.content_hash, e.cost_usd,
+    encode(e.digest, 'hex'), e.duration_ms, e.effect, e.event_type, e.input_tokens,
+    e.input_uncached, e.kind, e.lane, e.match_level, e.mode, e.name, e."order", e.ordinal,
+    e.output_tokens, e.parent_step_id, e.quality, e.reasoning_tokens, e.seq,
+    encode(e.signature, 'hex'), e.status, e.step_id, e.version, e.writer, e.writer_seq,
+    octet_length(e.payload), null::integer
   )::text, E'\n'), 'UTF8') as lines,
-  ''::bytea as payloads,
+  string_agg(timestamptz_send(coalesce(e.started_at, 'infinity')), ''::bytea) as started_at,
+  string_agg(timestamptz_send(e.received_at), ''::bytea) as received_at,
+  string_agg(e.payload, ''::bytea) as packed,
   max(e.seq) as last
 from (
   select * from events
-  where workspace_id = %(workspace_id)s and run_id = %(run_id)s and seq > %(after)s
+  where
+    workspace_id = %(workspace_id)s and run_id = %(run_id)s and seq > %(after)s
+    -- Sums up to each row are dear, and seldom needed.
+    and seq <= case
+      when (select sum(size) from page) <= %(bytes)s then (select max(seq) from page)
+      else (
+        select max(p.seq) from (
+          select seq, sum(size) over (order by seq rows unbounded preceding) - size as earlier
+          from page
+        ) p
+        where p.earlier < %(bytes)s
+      )
+    end
+    and (not %(failed)s or status in ('error', 'cancelled'))
   order by seq
-  limit %(limit)s
+) e
+
+-- name: timeline
+-- The narrow columns that steps and a timeline are made of.
+select
+  convert_to(string_agg(row(
+    null::integer, e.seq, e.event_type, e.step_id, e.parent_step_id, e.attempt_of, e.kind,
+    e.name, e.lane, e.ordinal, e.status, e.duration_ms, e.input_tokens, e.output_tokens,
+    e.cost_usd, e.effect, e.quality, e."order", e.mode, e.match_level, null::integer
+  )::text, E'\n'), 'UTF8') as lines,
+  string_agg(timestamptz_send(coalesce(e.started_at, 'infinity')), ''::bytea) as started_at,
+  max(e.seq) as last
+from (
+  select * from events
+  where
+    workspace_id = %(workspace_id)s and run_id = %(run_id)s
+    and seq > %(after)s and seq < %(before)s
+    and (not %(failed)s or status in ('error', 'cancelled'))
+  order by seq
+  limit %(rows)s
 ) e
 
 -- name: bodies
 -- The messages a run refers to, as many as their size allows, and one at least.
 select
   convert_to(string_agg(row(
-      null::integer, e.digest, octet_length(e.body), null::integer
+    null::integer, e.digest, octet_length(e.body), null::integer
   )::text, E'\n'), 'UTF8') as lines,
-  string_agg(e.body, ''::bytea) as payloads,
+  string_agg(e.body, ''::bytea) as packed,
   max(e.digest collate "C") as last
 from (
   select
     encode(m.digest, 'hex') as digest, m.body,
-    sum(octet_length(m.body)) over (order by r.digest) - octet_length(m.body) as before
+    sum(octet_length(m.body)) over (order by r.digest rows unbounded preceding)
+      - octet_length(m.body) as earlier
   from run_messages r
   join messages m on m.workspace_id = r.workspace_id and m.digest = r.digest
   where r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s and r.digest > %(after)s
   order by r.digest
-  limit %(limit)s
+  limit %(rows)s
 ) e
-where e.before < %(most_bytes)s
+where e.earlier < %(bytes)s
 
 -- name: artifact
 -- Its metadata; the bytes are in the object store.
