@@ -19,6 +19,7 @@ router = APIRouter(tags=["events"])
 
 _LAST = 2**63 - 1
 _GOODBYE_S = 1.0
+_GRACE = 4
 _HEADERS = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
@@ -94,7 +95,7 @@ class _Stream(Response):
                 if not await _is_taken(block, send=send, within_s=patience_s):
                     # It may still take what is on its way, and then reads why there is no more.
                     last = blocks.slow(follower.seq)
-                    if not await _is_taken(last, send=send, within_s=patience_s):
+                    if not await _is_taken(last, send=send, within_s=_GRACE * patience_s):
                         return
                     break
         await send({"type": "http.response.body", "body": b"", "more_body": False})
