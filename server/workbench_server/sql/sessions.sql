@@ -13,7 +13,8 @@ select * from (
     count(*) filter (where status = 'cancelled') as cancelled,
     count(*) filter (where status = 'diverged') as diverged,
     count(*) filter (where status = 'lost') as lost,
-    least(sum(messages), 9223372036854775807)::bigint as messages,
+    case when count(messages) > 0 then least(sum(messages), 9223372036854775807)::bigint end
+      as messages,
     count(messages) as messages_runs,
     least(sum(model_calls), 9223372036854775807)::bigint as model_calls,
     least(sum(tool_calls), 9223372036854775807)::bigint as tool_calls,
