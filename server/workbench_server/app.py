@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 
@@ -15,11 +15,13 @@ from workbench_server.edge import Edge
 from workbench_server.ingest.committing import LANES, Committer
 from workbench_server.live import Hub, Pace
 from workbench_server.metrics import Metrics
+from workbench_server.openapi import document
 from workbench_server.parameters import V1, check_request
 from workbench_server.rates import Rates
 from workbench_server.readiness import Readiness
 from workbench_server.routes import (
     artifacts,
+    batches,
     events,
     health,
     keys,
@@ -69,7 +71,7 @@ def make_app(configuration: Configuration, *, open_pool: OpenPool = open_safely)
             await commits.close()
             await pool.close()
 
-    app = FastAPI(
+    app = _App(
         title="Workbench",
         version=workbench.__version__,
         lifespan=lifespan,
@@ -86,6 +88,7 @@ def make_app(configuration: Configuration, *, open_pool: OpenPool = open_safely)
         runs,
         sessions,
         events,
+        batches,
         stream,
         artifacts,
         snapshots,
@@ -96,3 +99,10 @@ def make_app(configuration: Configuration, *, open_pool: OpenPool = open_safely)
         app.include_router(part.router, prefix=V1)
     app.include_router(health.plain)
     return app
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = document(self)
+        return self.openapi_schema

@@ -60,32 +60,44 @@ def new_run_id() -> UUID:
 
 async def create_run(pool: Pool, workspace_id: UUID, *, header: RunHeader) -> tuple[UUID, bool]:
     """Make the run, or find the one that was made of the same header."""
-    facts = _facts(header, workspace_id)
-    sql = queries("runs")
+    facts = facts_of(header, workspace_id)
     try:
         async with transaction(pool, workspace_id) as connection:
-            # Superseding comes first, so that the newer run may take the older one's source.
-            if facts["supersedes"] is not None and not await _hash_of(connection, facts):
-                await connection.execute(sql["supersede"], facts)
-            made = await (await connection.execute(sql["create"], facts)).fetchone()
-            if made is None and await _hash_of(connection, facts) != facts["header_hash"]:
-                raise Conflict(
-                    "a run of this id exists already and differs",
-                    where=f"run {facts['run_id']}",
-                    hint="Take another run_id, or change name and labels with PATCH.",
-                    run_id=str(facts["run_id"]),
-                )
+            created = await create_within(connection, facts)
     except psycopg.errors.UniqueViolation as error:
+        raise another_has_the_source(header.source) from error
+    return facts["run_id"], created
+
+
+async def create_within(connection: Connection, facts: dict[str, Any]) -> bool:
+    """Make the run in a transaction that is open already; say whether it is new."""
+    sql = queries("runs")
+    # Superseding comes first, so that the newer run may take the older one's source.
+    if facts["supersedes"] is not None and not await _hash_of(connection, facts):
+        await connection.execute(sql["supersede"], facts)
+    made = await (await connection.execute(sql["create"], facts)).fetchone()
+    if made is None and await _hash_of(connection, facts) != facts["header_hash"]:
         raise Conflict(
-            "another run has this source",
-            where=header.source,
-            hint="Say which run it supersedes.",
-            source=header.source,
-        ) from error
-    return facts["run_id"], made is not None
+            "a run of this id exists already and differs",
+            where=f"run {facts['run_id']}",
+            hint="Take another run_id, or change name and labels with PATCH.",
+            run_id=str(facts["run_id"]),
+        )
+    return made is not None
 
 
-def _facts(header: RunHeader, workspace_id: UUID) -> dict[str, Any]:
+def another_has_the_source(source: str | None) -> Conflict:
+    """Return the error for a source that a run has already."""
+    return Conflict(
+        "another run has this source",
+        where=source,
+        hint="Say which run it supersedes.",
+        source=source,
+    )
+
+
+def facts_of(header: RunHeader, workspace_id: UUID) -> dict[str, Any]:
+    """Return the columns of the run that a header describes, or say what does not fit."""
     facts = msgspec.structs.asdict(header)
     for name in _TEXTS:
         if facts[name] is not None:

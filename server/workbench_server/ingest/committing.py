@@ -22,6 +22,7 @@ from workbench_server.ingest.rows import rows_of
 from workbench_server.queries import queries
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from workbench_server.database import Pool
@@ -114,7 +115,9 @@ class Committer:
         try:
             async with connected(self._commits) as connection:
                 cursor = await connection.execute(
-                    queries("ingest")["append_batches"], _parameters(group), prepare=True
+                    queries("ingest")["append_batches"],
+                    parameters_of([one.batch for one in group]),
+                    prepare=True,
                 )
                 row = await cursor.fetchone()
         except Unavailable as error:
@@ -146,21 +149,20 @@ def _answer(one: _Waiting, answer: int | WorkbenchError | None) -> None:
         one.first_seq.set_result(answer)
 
 
-def _parameters(group: list[_Waiting]) -> dict[str, Any]:
+def parameters_of(batches: Sequence[Prepared]) -> dict[str, Any]:
     """Return what the statement takes: the batches, their rows, and all bytes of the payloads."""
     rows: list[bytes] = []
     payloads: list[bytes] = []
     at = 0
     bodies: list[tuple[bytes, bytes, int]] = []
-    for place, one in enumerate(group, start=1):
-        batch = one.batch
+    for place, batch in enumerate(batches, start=1):
         rows.append(rows_of(batch.checked, place=place, at=at))
         payloads.extend(checked.payload for checked in batch.checked)
         at += sum(len(checked.payload) for checked in batch.checked)
         bodies.extend((bytes.fromhex(d), body, place) for d, body in batch.bodies.items())
     return {
-        "workspace_id": group[0].batch.workspace_id,
-        "batches": msgspec.json.encode([one.batch.summary for one in group]).decode(),
+        "workspace_id": batches[0].workspace_id,
+        "batches": msgspec.json.encode([batch.summary for batch in batches]).decode(),
         "rows": (b"[" + b",".join(rows) + b"]").decode(),
         "payloads": b"".join(payloads),
         "digests": [digest for digest, _, _ in bodies],
