@@ -78,7 +78,7 @@ class Metrics:
                 registry, "snapshot_lag_seconds", "How long the oldest of them has waited."
             ),
         }
-        self._writing: set[UUID] = set()
+        self._writing: set[UUID | str] = set()
         _gauge(
             registry, "workspaces_writing", "Workspaces that stored anything since the start."
         ).set_function(lambda: len(self._writing))
@@ -99,7 +99,7 @@ class Metrics:
         for name, (key, text) in numbers.items():
             _gauge(self.registry, name, text).set_function(partial(_number, pool, key))
 
-    def stored(self, workspace: UUID, events: int, bytes: int) -> None:  # noqa: A002 - its name
+    def stored(self, workspace: UUID | str, events: int, bytes: int) -> None:  # noqa: A002 - its name
         """Count one committed batch."""
         self._events.inc(events)
         self._bytes.inc(bytes)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Request  # noqa: TC002 - FastAPI reads the annotation
 
-from workbench.errors import UnknownParameter, UsageError
+from workbench.errors import UnknownParameter, UnsupportedMedia, UsageError
 from workbench_server.logs import bind
+from workbench_server.openapi.operations import ANY, OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,11 +29,15 @@ async def check_request(request: Request) -> None:
     """Name the route for the log, and refuse query parameters that it does not have."""
     route: APIRoute = request.scope["route"]
     run_id = request.path_params.get("run_id", "")
-    bind(route=template(request.scope["path"], route.path_format))
+    path = template(request.scope["path"], route.path_format)
+    bind(route=path)
     if len(run_id) == _UUID_CHARACTERS:
         bind(run_id=run_id)
     if request.scope["query_string"]:
         _check_query(request, _parameters(route))
+    known = OPERATIONS.get((request.method, path))
+    if known is not None and known.body is not None:
+        _check_media(request, known.body.media)
 
 
 def template(path: str, own: str) -> str:
@@ -68,6 +73,20 @@ def _check_query(request: Request, known: Mapping[str, bool]) -> None:
                 expected="one value",
                 found=f"{names.count(name)} values",
             )
+
+
+def _check_media(request: Request, media: Mapping[str, Any]) -> None:
+    """Refuse a body that says it is something else; one that says nothing is taken at its word."""
+    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not said or said in media or ANY in media:
+        return
+    raise UnsupportedMedia(
+        "the body is of a media type that this address does not take",
+        where="Content-Type",
+        expected=" or ".join(media),
+        found=said[:_MOST_SHOWN],
+        hint=f"Send `Content-Type: {next(iter(media))}`.",
+    )
 
 
 def _unknown(name: str, known: Mapping[str, bool]) -> UnknownParameter:
