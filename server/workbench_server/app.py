@@ -84,10 +84,10 @@ def make_app(configuration: Configuration, *, open_pool: OpenPool = open_safely)
     app.add_middleware(Edge, metrics=app.state.metrics)
     problems.install(app)
     for part in (
+        events,  # the busiest comes first: routes are tried in turn
         health,
         runs,
         sessions,
-        events,
         batches,
         stream,
         artifacts,

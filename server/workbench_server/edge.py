@@ -31,7 +31,15 @@ MOST_ADDRESS_BYTES = 8_192
 _log = logging.getLogger("workbench.requests")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_QUIET = frozenset(("/v1/health", "/v1/ready", "/metrics"))
+# asked each second, or a thousand times a second; the counters tell of them
+_QUIET = frozenset(
+    (
+        ("GET", "/v1/health"),
+        ("GET", "/v1/ready"),
+        ("GET", "/metrics"),
+        ("POST", "/v1/runs/{run_id}/events"),
+    )
+)
 _GONE = 499  # what others log when the client did not wait; nobody is sent it
 _SAFE = (
     (b"x-content-type-options", b"nosniff"),
@@ -84,7 +92,7 @@ class Edge:
         self._metrics.answered(
             method, route, status=status, seconds=None if answered.is_stream else seconds
         )
-        level = _level(route, status)
+        level = _level(method, route, status)
         if _log.isEnabledFor(level):
             facts = {"status": status, "ms": round(seconds * 1000, 2)}
             _log.log(level, "%s %s %d", method, route, status, extra={"facts": facts})
@@ -124,10 +132,11 @@ def _id_of(scope: Scope) -> str:
     return str(uuid4())
 
 
-def _level(route: str, status: int) -> int:
+def _level(method: str, route: str, status: int) -> int:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return logging.WARNING
-    return logging.DEBUG if route in _QUIET else logging.INFO
+    quiet = status < HTTPStatus.BAD_REQUEST and (method, route) in _QUIET
+    return logging.DEBUG if quiet else logging.INFO
 
 
 def _too_long() -> LimitExceeded:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LANES = 2
 _log = logging.getLogger("workbench.ingest")
+_MUCH = 100  # events: about as much work for the database as a transaction is by itself
 _MOST_BATCHES = 64
 _MOST_EVENTS = 4_000
 
@@ -67,13 +68,17 @@ class Committer:
             await asyncio.gather(*self._lanes, return_exceptions=True)
 
     def _start_lanes(self) -> None:
-        while len(self._lanes) < LANES:
+        """Open a lane, and a second one where much waits: little is better off in one group."""
+        while len(self._lanes) < LANES and (not self._lanes or self._much_waits()):
             group = self._take()
             if not group:
                 return
             lane = asyncio.create_task(self._lane(group))
             self._lanes.add(lane)
             lane.add_done_callback(self._ended)
+
+    def _much_waits(self) -> bool:
+        return sum(len(one.batch.checked) for one in self._waiting) >= _MUCH
 
     async def _lane(self, group: list[_Waiting]) -> None:
         """Commit a group, and what gathered meanwhile, until nothing is left."""

@@ -7,15 +7,17 @@ from workbench_server.ingest import append
 from workbench_server.limits import read_body
 from workbench_server.routes import reading
 from workbench_server.routes.answers import answer
+from workbench_server.routes.direct import Direct
 from workbench_server.runs import run_uuid
 
 router = APIRouter(tags=["events"])
 router.include_router(reading.router)
+_appending = APIRouter(tags=["events"], route_class=Direct)
 
 _NDJSON = "application/x-ndjson"
 
 
-@router.post("/runs/{run_id}/events")
+@_appending.post("/runs/{run_id}/events")
 async def append_events(
     request: Request, caller: Writer, run_id: str, *, atomic: bool | None = None
 ) -> Response:
@@ -32,3 +34,6 @@ async def append_events(
         caller=caller,
     )
     return answer(receipt)
+
+
+router.include_router(_appending)
