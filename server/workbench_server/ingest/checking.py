@@ -36,16 +36,17 @@ _MOST_BYTES = {"writer": 256, "step_id": 1_000, "parent_step_id": 1_000, "attemp
 _TEXTS = ("writer", "step_id", "parent_step_id", "attempt_of", "name", "lane")
 _SHORT = 1_000  # an envelope of this length can break no limit but the writer's,
 _SHORT_WRITER = 64  # and a writer's name of so many characters not that one either
+_MANY = 16
 _encoder = msgspec.json.Encoder()
 _compressor = zstandard.ZstdCompressor(level=1, write_content_size=True, write_checksum=False)
 
 
-class Checked(Struct, frozen=True, kw_only=True):
+class Checked(Struct, kw_only=True):
     """An event that is sound by itself.
 
     ``event`` has neither payload nor digest any more: ``envelope`` is its JSON, ``digest`` its hex
-    sha-256, ``payload`` the compressed body, ``size`` the bytes of both as JSON. ``refers`` are the
-    digests of bodies it names.
+    sha-256, ``payload`` the body's, compressed once `squeezed` has been here, ``size`` the bytes of
+    both as JSON. ``refers`` are the digests of bodies it names.
     """
 
     index: int
@@ -70,6 +71,15 @@ def check_events(
         except WorkbenchError as error:
             unsound.append((index, error))
     return sound, unsound
+
+
+def squeezed(payloads: list[bytes]) -> list[bytes]:
+    """Compress each by itself; many at once leave other threads alone meanwhile."""
+    if len(payloads) < _MANY:
+        return [_compressor.compress(payload) for payload in payloads]
+    compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)  # one for each thread
+    pieces = compressor.multi_compress_to_buffer([*payloads])
+    return [pieces[place].tobytes() for place in range(len(pieces))]
 
 
 def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
@@ -98,7 +108,7 @@ def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
         refers=_refers(event, body, where),
         envelope=envelope,
         digest=_proved(envelope, payload, said=said, where=where).encode(),
-        payload=_compressor.compress(payload),
+        payload=payload,
         size=len(envelope) + len(payload),
     )
 
