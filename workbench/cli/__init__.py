@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("workbench.cli.exporting:export", "Write runs to a folder of Parquet files."),
     "runs": ("workbench.cli.runs:runs", "List runs."),
     "show": ("workbench.cli.runs:show", "Show one run."),
+    "follow": ("workbench.cli.following:follow", "Print a run's events as they come."),
     "label": ("workbench.cli.runs:label", "Label or rename a run."),
     "replay": ("workbench.cli.replaying:replay", "Run an agent again on its recording."),
     "fork": ("workbench.cli.replaying:fork", "Change one outcome of a run and run the rest."),

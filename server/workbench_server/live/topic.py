@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from workbench_server.database import Pool
 
 _PACE_S = 0.01
+_PACE_PER_READER_S = 0.0004
 _KEEP_S = 2.0
 
 
@@ -63,8 +64,9 @@ class Topic:
             # Others may have read it while this reader waited for its turn.
             if (page := self._known(seq)) or self._is_up_to_date(seq):
                 return page
-            # A writer of single events must not cost one read each.
-            await asyncio.sleep(self._read_at + _PACE_S - time.monotonic())
+            # A writer of single events must not cost one read, and one block to each reader, each.
+            pace_s = max(_PACE_S, self.readers * _PACE_PER_READER_S)
+            await asyncio.sleep(self._read_at + pace_s - time.monotonic())
             page = await self._read(seq)
             self._newest = page if self.readers > 1 else None
         return page
