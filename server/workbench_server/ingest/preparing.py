@@ -41,19 +41,19 @@ async def prepared(sent: Sent) -> Prepared:
     batch = _parsed(sent)
     payloads = _final_payloads(batch)
     if len(payloads) < _MANY:
-        return _packed(checked(sent, batch))
+        return packed(checked(sent, batch))
     # They are compressed in another thread while they are checked here.
     packing = asyncio.get_running_loop().run_in_executor(None, squeezed, payloads)
     try:
         found = checked(sent, batch)
     finally:
         done = await packing
-    return _packed(found, None if found.unsound else done)
+    return packed(found, None if found.unsound else done)
 
 
 def prepare(sent: Sent) -> Prepared:
     """Prepare a batch here and now."""
-    return _packed(checked(sent, _parsed(sent)))
+    return packed(checked(sent, _parsed(sent)))
 
 
 def _parsed(sent: Sent) -> Batch:
@@ -89,7 +89,7 @@ def checked(sent: Sent, batch: Batch) -> Prepared:
     )
 
 
-def _packed(batch: Prepared, payloads: list[bytes] | None = None) -> Prepared:
+def packed(batch: Prepared, payloads: list[bytes] | None = None) -> Prepared:
     """Put the compressed payloads in place."""
     if payloads is None:
         payloads = squeezed([one.payload for one in batch.checked])

@@ -16,6 +16,7 @@ from workbench_server.ingest import writing
 from workbench_server.ingest.checking import check_bodies, check_events
 from workbench_server.ingest.committing import parameters_of
 from workbench_server.ingest.plain import summary_of
+from workbench_server.ingest.preparing import packed
 from workbench_server.ingest.writing import Prepared, Receipt
 from workbench_server.queries import queries
 from workbench_server.runs import another_has_the_source, create_within, facts_of, parse_header
@@ -171,7 +172,7 @@ def _whole(
         bytes=size,
         summary=summary_of(checked, run_id=run_id, bodies=own, size=size),
     )
-    return Whole(facts=facts, batch=batch)
+    return Whole(facts=facts, batch=packed(batch))
 
 
 # ---- the transactions
