@@ -44,7 +44,7 @@ def test_the_files_have_their_checksums():
     data = {path.name for path in DATASETS.iterdir() if path.suffix in (".parquet", ".json")}
     assert data == set(expected)
     assert expected == actual
-    assert read(DATASETS, verify=True).manifest.runs == 200
+    assert read(DATASETS, verify=True).contents.runs == 200
 
 
 def test_all_of_it_is_smaller_than_three_megabytes():

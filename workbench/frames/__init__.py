@@ -1,6 +1,16 @@
 """Frames of a run: pure functions from polars frames to polars frames."""
 
-from workbench.frames.columns import CALLS, EVENTS, RUNS, STEPS, TIMELINE, Columns, fitted
+from workbench.frames.columns import (
+    ARTIFACTS,
+    CALLS,
+    EVENTS,
+    RUNS,
+    SESSIONS,
+    STEPS,
+    TIMELINE,
+    Columns,
+    fitted,
+)
 from workbench.frames.events import from_events, to_events
 from workbench.frames.messages import MESSAGES
 from workbench.frames.pairs import calls, steps
@@ -9,10 +19,12 @@ from workbench.frames.roots import content_lanes, content_root, log_root
 from workbench.frames.totals import run_row
 
 __all__ = [
+    "ARTIFACTS",
     "CALLS",
     "EVENTS",
     "MESSAGES",
     "RUNS",
+    "SESSIONS",
     "STEPS",
     "TIMELINE",
     "Columns",

@@ -149,6 +149,58 @@ RUNS: Columns = {
 }
 """One row per run, newest first; ``labels`` is a JSON object as text, ``{}`` without labels."""
 
+SESSIONS: Columns = {
+    "session": pl.String,
+    "runs": pl.Int64,
+    "running": pl.Int64,
+    "waiting": pl.Int64,
+    "done": pl.Int64,
+    "failed": pl.Int64,
+    "cancelled": pl.Int64,
+    "diverged": pl.Int64,
+    "lost": pl.Int64,
+    "messages": pl.Int64,
+    "messages_runs": pl.Int64,
+    "model_calls": pl.Int64,
+    "tool_calls": pl.Int64,
+    "tool_errors": pl.Int64,
+    "errors": pl.Int64,
+    "input_tokens": pl.Int64,
+    "output_tokens": pl.Int64,
+    "cost_known_usd": pl.Float64,
+    "cost_usd": pl.Float64,
+    "unknown_cost_parts": pl.Int64,
+    "unknown_cost_runs": pl.Int64,
+    "duration_ms": pl.Float64,
+    "duration_mean_ms": pl.Float64,
+    "duration_p50_ms": pl.Float64,
+    "duration_p95_ms": pl.Float64,
+    "duration_runs": pl.Int64,
+    "confidence_mean": pl.Float64,
+    "confidence_runs": pl.Int64,
+    "first_at": _TIME,
+    "last_at": _TIME,
+}
+"""One row per session: its runs that nothing supersedes, by status, and what they come to.
+
+``cost_usd`` is null where any part is unknown. ``*_runs`` say of how many runs a figure is known:
+``messages`` once a worker has read them, ``duration_*`` once they have ended, ``confidence_mean``
+where the label ``confidence`` is a number.
+"""
+
+ARTIFACTS: Columns = {
+    "run_id": pl.String,
+    "seq": pl.Int64,
+    "sha256": pl.String,
+    "media_type": pl.String,
+    "size": pl.Int64,
+    "entity_type": pl.String,
+    "tags": pl.List(pl.String),
+    "created_at": _TIME,
+    "stored": pl.Boolean,
+}
+"""One row per artifact a run made, newest first; ``stored`` says whether its bytes came as well."""
+
 
 def fitted(frame: pl.DataFrame, columns: Columns) -> pl.DataFrame:
     """Return the frame with exactly these columns, in this order and of these types.

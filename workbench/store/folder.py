@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 import fsspec
 import orjson
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from workbench import frames
 from workbench.errors import ArtifactNotFound, MalformedFile, ReadOnly, Unavailable
-from workbench.store import lookup, manifest
+from workbench.store import exported, filters, lookup, manifest
 from workbench.store.foreign import reading
 from workbench.store.run import Run
 
@@ -21,8 +21,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from workbench.errors import WorkbenchError
     from workbench.schema import Event, RunHeader, RunPatch
-    from workbench.store.protocol import Body, Declared, EventColumns, Receipt, RunWriter
+    from workbench.store.batches import Parcel
+    from workbench.store.filters import RunFilter
+    from workbench.store.protocol import (
+        ArtifactFilter,
+        Body,
+        Declared,
+        EventColumns,
+        Receipt,
+        RunWriter,
+    )
 
 COLUMNS: dict[str, frames.Columns] = {
     "runs.parquet": frames.RUNS,
@@ -76,7 +86,7 @@ class FolderStore:
             ) from error
         self._root = str(root).rstrip("/")
         with reading(self.path_of(manifest.NAME), store=address):
-            self.manifest = manifest.load(self._files, self._root, verify=verify)
+            self.contents = manifest.load(self._files, self._root, verify=verify)
         self._check_columns()
         self._runs = self._table("runs.parquet", frames.RUNS).sort(
             "created_at", "run_id", descending=True
@@ -85,26 +95,30 @@ class FolderStore:
     def __repr__(self) -> str:
         return f"<Store {self.address}: {self._runs.height} exported runs>"
 
-    def runs(
-        self,
-        *,
-        status: str | None = None,
-        name: str | None = None,
-        agent: str | None = None,
-        source: str | None = None,
-        label: str | None = None,
-        limit: int | None = None,
-    ) -> pl.DataFrame:
+    def runs(self, *, limit: int | None = None, **wanted: Unpack[RunFilter]) -> pl.DataFrame:
         """Return the runs, newest first; see `workbench.store.Store.runs`."""
-        return lookup.filtered(
-            self._runs,
-            status=status,
-            name=name,
-            agent=agent,
-            source=source,
-            label=label,
-            limit=limit,
-        )
+        return filters.filtered(self._runs, filters.checked(wanted), limit=limit)
+
+    def sessions(
+        self, *, session: str | None = None, sort: str | None = None, limit: int | None = None
+    ) -> pl.DataFrame:
+        """Return sessions, the last active first; see `workbench.store.Store.sessions`."""
+        return exported.sessions(self._runs, session=session, sort=sort, limit=limit)
+
+    def artifacts(
+        self, *, limit: int | None = None, **wanted: Unpack[ArtifactFilter]
+    ) -> pl.DataFrame:
+        """Return what runs made, newest first; see `workbench.store.Store.artifacts`."""
+        runs = [Run(self, row) for row in self._runs.iter_rows(named=True)]
+        return exported.artifacts(runs, wanted, limit=limit)
+
+    def manifest(self, run: Run | str) -> dict[str, Any]:
+        """Return what a run consists of; see `workbench.store.Store.manifest`."""
+        return exported.manifest(run if isinstance(run, Run) else self.run(run))
+
+    def cancel(self, run: Run | str, *, reason: str | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Refuse: the folder is read-only."""
+        self._refuse()
 
     def run(self, wanted: str) -> Run:
         """Return the run with this id, unique beginning of an id, or source."""
@@ -169,6 +183,10 @@ class FolderStore:
         events: Iterable[Event],  # noqa: ARG002
         bodies: Mapping[str, Body] | None = None,  # noqa: ARG002
     ) -> Receipt:
+        """Refuse: the folder is read-only."""
+        self._refuse()
+
+    def store_runs(self, parcel: Parcel) -> list[Receipt | WorkbenchError]:  # noqa: ARG002
         """Refuse: the folder is read-only."""
         self._refuse()
 

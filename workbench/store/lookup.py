@@ -11,28 +11,6 @@ from workbench.errors import RunNotFound, UsageError
 _SHORTEST_PREFIX = 4
 
 
-def filtered(
-    runs: pl.DataFrame,
-    *,
-    status: str | None,
-    name: str | None,
-    agent: str | None,
-    source: str | None,
-    label: str | None,
-    limit: int | None,
-) -> pl.DataFrame:
-    """Return the runs that agree with every given value, the first ``limit`` of them."""
-    equal = {"status": status, "name": name, "agent": agent, "source": source}
-    agrees = [pl.col(column) == value for column, value in equal.items() if value is not None]
-    if source is not None:
-        agrees.append(pl.col("superseded_by").is_null())
-    if label is not None:
-        key, value = split_label(label)
-        agrees.append(_label_text(key) == value)
-    kept = runs.filter(agrees) if agrees else runs
-    return kept if limit is None else kept.head(limit)
-
-
 def split_label(label: str) -> tuple[str, str]:
     """Split ``key:value``."""
     key, colon, value = label.partition(":")
@@ -41,7 +19,8 @@ def split_label(label: str) -> tuple[str, str]:
     return key, value
 
 
-def _label_text(key: str) -> pl.Expr:
+def label_text(key: str) -> pl.Expr:
+    """Return the text of a label in a column of labels."""
     quoted = key.replace("\\", "\\\\").replace("'", "\\'")
     return pl.col("labels").str.json_path_match(f"$['{quoted}']")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from workbench.errors import WorkbenchError
     from workbench.schema import Event, RunHeader, RunPatch
+    from workbench.store.batches import Parcel
+    from workbench.store.filters import RunFilter
     from workbench.store.run import Run
 
 Body = dict[str, Any]
@@ -36,6 +39,16 @@ class Declared:
     run_id: str
     created: bool
     redaction: dict[str, Any] = field(default_factory=dict)
+
+
+class ArtifactFilter(TypedDict, total=False):
+    """What artifacts can be narrowed to; several tags have to be there all."""
+
+    run_id: str | None
+    sha256: str | None
+    entity_type: str | None
+    media_type: str | None
+    tag: str | Sequence[str] | None
 
 
 class RunWriter(Protocol):
@@ -63,17 +76,31 @@ class Store(Protocol):
     def workspace_id(self) -> str:
         """The id of the workspace; of an exported folder ``export``."""
 
-    def runs(
-        self,
-        *,
-        status: str | None = None,
-        name: str | None = None,
-        agent: str | None = None,
-        source: str | None = None,
-        label: str | None = None,
-        limit: int | None = None,
+    def runs(self, *, limit: int | None = None, **wanted: Unpack[RunFilter]) -> pl.DataFrame:
+        """Return the runs as a frame with the columns `workbench.frames.RUNS`, newest first.
+
+        ``wanted`` narrows and sorts them: `workbench.store.filters.RunFilter` says by what.
+        """
+
+    def sessions(
+        self, *, session: str | None = None, sort: str | None = None, limit: int | None = None
     ) -> pl.DataFrame:
-        """Return the runs as a frame with the columns `workbench.frames.RUNS`, newest first."""
+        """Return sessions with the columns `workbench.frames.SESSIONS`, the last active first.
+
+        ``sort`` is one of ``last_at first_at session runs errors duration_ms cost tokens``, then
+        ``:asc`` or ``:desc``; nulls come last.
+        """
+
+    def artifacts(
+        self, *, limit: int | None = None, **wanted: Unpack[ArtifactFilter]
+    ) -> pl.DataFrame:
+        """Return what runs made with the columns `workbench.frames.ARTIFACTS`, newest first."""
+
+    def manifest(self, run: Run | str) -> dict[str, Any]:
+        """Return what a run consists of: artifacts, counts, writers, hashes and its health."""
+
+    def cancel(self, run: Run | str, *, reason: str | None = None) -> dict[str, Any]:
+        """End a run as cancelled and return its row; its recorder is told and stops sending."""
 
     def run(self, wanted: str) -> Run:
         """Return the run with this id, unique beginning of an id, or ``source``."""
@@ -112,6 +139,15 @@ class Store(Protocol):
         self, run_id: str, events: Iterable[Event], bodies: Mapping[str, Body] | None = None
     ) -> Receipt:
         """Store a batch of events, all of it or nothing."""
+
+    def store_runs(self, parcel: Parcel) -> list[Receipt | WorkbenchError]:
+        """Store runs with all their events, each of them whole or not at all.
+
+        Returns
+        -------
+        list
+            In their order what became of each: a receipt, or the error for which it was left out.
+        """
 
     def patch(self, run_id: str, change: RunPatch) -> dict[str, Any]:
         """Change a run's name or labels and return its new row."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
 import msgspec
 import polars as pl
 
 from workbench import frames, hashing
-from workbench.errors import RunNotFound, Unauthenticated
-from workbench.store import lookup, rows
+from workbench.errors import RunNotFound, Unauthenticated, WorkbenchError
+from workbench.store import filters, lookup, manage, rows
 from workbench.store.administration import Administration
-from workbench.store.batches import cut
+from workbench.store.batches import Parcel, cut, receipt_of
 from workbench.store.follow import Following, Source
 from workbench.store.ids import new_run_id
 from workbench.store.protocol import Declared, Receipt
@@ -21,11 +21,12 @@ from workbench.store.run import Run
 from workbench.store.wire import ARROW, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
     from workbench.schema import Event, RunHeader, RunPatch
-    from workbench.store.protocol import Body, EventColumns, RunWriter
+    from workbench.store.filters import RunFilter
+    from workbench.store.protocol import ArtifactFilter, Body, EventColumns, RunWriter
 
 _PAGE = 1000
 
@@ -74,32 +75,58 @@ class RemoteStore:
     def __repr__(self) -> str:
         return f"<Store {self.address} {self.workspace}>"
 
-    def runs(
-        self,
-        *,
-        status: str | None = None,
-        name: str | None = None,
-        agent: str | None = None,
-        source: str | None = None,
-        label: str | None = None,
-        limit: int | None = None,
-    ) -> pl.DataFrame:
+    def runs(self, *, limit: int | None = None, **wanted: Unpack[RunFilter]) -> pl.DataFrame:
         """Return the runs, newest first; see `workbench.store.Store.runs`."""
-        if label is not None:
-            lookup.split_label(label)
-        query = {"status": status, "name": name, "agent": agent, "source": source, "label": label}
-        return rows.as_frame(self._pages(query, limit))
+        query = filters.as_query(filters.checked(wanted))
+        return rows.as_frame(manage.pages(self._wire, "runs", query, limit, size=_PAGE))
 
-    def _pages(self, query: dict[str, str | None], limit: int | None) -> Iterator[dict[str, Any]]:
-        left, cursor = limit, None
-        while left is None or left > 0:
-            size = _PAGE if left is None else min(_PAGE, left)
-            page = self._wire.get_json("/v1/runs", limit=size, cursor=cursor, **query)
-            yield from page["runs"]
-            cursor = page.get("next_cursor")
-            left = None if left is None else left - len(page["runs"])
-            if not cursor:
-                return
+    def sessions(
+        self, *, session: str | None = None, sort: str | None = None, limit: int | None = None
+    ) -> pl.DataFrame:
+        """Return sessions, the last active first; see `workbench.store.Store.sessions`."""
+        return manage.sessions(self._wire, session=session, sort=sort, limit=limit)
+
+    def artifacts(
+        self, *, limit: int | None = None, **wanted: Unpack[ArtifactFilter]
+    ) -> pl.DataFrame:
+        """Return what runs made, newest first; see `workbench.store.Store.artifacts`."""
+        return manage.artifacts(self._wire, wanted, limit=limit)
+
+    def manifest(self, run: Run | str) -> dict[str, Any]:
+        """Return what a run consists of; see `workbench.store.Store.manifest`."""
+        return manage.manifest(self._wire, self._id_of(run))
+
+    def end(self, run: Run | str, *, status: str = "done", **said: Any) -> dict[str, Any]:
+        """End a run whose writers do not, and return its row.
+
+        Parameters
+        ----------
+        run
+            A run, its id, the unique beginning of an id, or its source.
+        status
+            ``done``, ``failed``, ``cancelled`` or ``diverged``.
+        said
+            ``reason``, kept as the run's exception, and ``output``, kept as what it gave.
+
+        Raises
+        ------
+        Conflict
+            It has ended with another status.
+        """
+        return manage.end(self._wire, self._id_of(run), {"status": status, **said})
+
+    def cancel(self, run: Run | str, *, reason: str | None = None) -> dict[str, Any]:
+        """End a run as cancelled; see `workbench.store.Store.cancel`."""
+        return manage.cancel(self._wire, self._id_of(run), reason=reason)
+
+    def heartbeat(self, run_id: str) -> dict[str, Any]:
+        """Say that a writer of the run is alive; return its status, health, and if it is over."""
+        return manage.heartbeat(self._wire, run_id)
+
+    def _id_of(self, run: Run | str) -> str:
+        if isinstance(run, Run):
+            return run.run_id
+        return run if _is_uuid(run) else self.run(run).run_id
 
     def run(self, wanted: str) -> Run:
         """Return the run with this id, unique beginning of an id, or source."""
@@ -237,6 +264,11 @@ class RemoteStore:
             last_seq=next((r.last_seq for r in receipts[::-1] if r.last_seq is not None), None),
         )
 
+    def store_runs(self, parcel: Parcel) -> list[Receipt | WorkbenchError]:
+        """Store several runs with one request; see `workbench.store.Store.store_runs`."""
+        sent = self._wire.send_json("POST", "/v1/batches", parcel)
+        return [receipt_of(said) for said in sent["runs"]]
+
     def patch(self, run_id: str, change: RunPatch) -> dict[str, Any]:
         """Change a run's name or labels and return its new row."""
         self._wire.send_json("PATCH", f"/v1/runs/{run_id}", change)
@@ -293,6 +325,10 @@ class RemoteWriter:
     def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
         """Add events, and the message bodies they are the first to name."""
         self._store.append(self.run_id, events, bodies)
+
+    def heartbeat(self) -> dict[str, Any]:
+        """Say that the writer is alive; see `RemoteStore.heartbeat`."""
+        return self._store.heartbeat(self.run_id)
 
     def close(self) -> None:
         """Nothing waits."""

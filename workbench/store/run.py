@@ -135,6 +135,21 @@ class Run:
         self.info = self.store.row(self.run_id)
         return self
 
+    def cancel(self, *, reason: str | None = None) -> Run:
+        """End the run as cancelled, and return it as it is then; see `Store.cancel`."""
+        self.store.cancel(self, reason=reason)
+        return self.refresh()
+
+    @property
+    def forks(self) -> pl.DataFrame:
+        """The runs that were forked or replayed from this one, newest first."""
+        return self.store.runs(parent_run_id=self.run_id)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the run consists of: artifacts, counts, writers, hashes and its health."""
+        return self.store.manifest(self)
+
     def follow(
         self, *, after: int = 0, timeout: float | None = None
     ) -> Following | Iterator[pl.DataFrame]:
