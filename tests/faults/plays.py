@@ -26,7 +26,7 @@ class Play:
     writers: list[Writer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.run_id = self.create()
+        self.run_id = self.run_id or self.create()
 
     def line(self, *, port: int | None = None) -> Line:
         """Return a connection to one of the servers, each time to any of them."""

@@ -33,6 +33,8 @@ def clock(place):
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_DISABLE_SHM": "1",
+        # the remedy for an old C library makes threads that wait for a moment spin
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
     }
 
 
