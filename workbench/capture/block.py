@@ -184,8 +184,16 @@ class OpenRun:
         self._write_end(error)
         self._session.journal.close()
         tell(self._session)
-        if self._session.journal.error is None:
+        if self._session.journal.error is None or self._session.journal.ended:
             self._run = self._store.run(self.run_id)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody cancelled the run meanwhile: known at the next heartbeat or batch.
+
+        The agent goes on all the same; a long one may look here and end itself.
+        """
+        return self._session.journal.cancelled
 
     def _write_end(self, error: BaseException | None) -> None:
         session = self._session

@@ -1,7 +1,8 @@
 """A writer's events, numbered, sealed and sent from a thread of its own.
 
 The agent's thread only appends to a queue. A store that fails never reaches the agent: what could
-not be sent is kept, tried again, and told at the end.
+not be sent is kept, tried again, and told at the end. A run that the server ended takes no more:
+what comes after its end is dropped, and told once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from workbench import hashing
-from workbench.errors import Unavailable, WorkbenchError
+from workbench.capture.pulse import Beating, Pulse
+from workbench.errors import RunClosed, Unavailable, WorkbenchError
 from workbench.schema import Event
 
 if TYPE_CHECKING:
@@ -47,10 +49,14 @@ class Journal:
         self._bodies: dict[str, Any] = {}
         self._sent: set[str] = set()
         self.error: WorkbenchError | None = None
+        self._dropped = 0
         self._steps = itertools.count(1)
         self._held: list[Any] | None = None
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self._thread.start()
+        self._pulse = (
+            Pulse(sink, thread_name=f"{THREAD_NAME}-pulse") if isinstance(sink, Beating) else None
+        )
 
     def put(
         self,
@@ -90,8 +96,18 @@ class Journal:
 
     @property
     def unsent(self) -> int:
-        """How many events are kept because the store could not take them."""
-        return len(self._pending)
+        """How many events the store could not take, or would not after the run's end."""
+        return len(self._pending) + self._dropped
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server ended the run while it was being recorded."""
+        return isinstance(self.error, RunClosed)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the server said that the run was cancelled, or takes no more of it."""
+        return self.ended or (self._pulse is not None and self._pulse.cancelled)
 
     def _work(self) -> None:
         open_ = True
@@ -102,6 +118,8 @@ class Journal:
         while self._pending and isinstance(self.error, Unavailable) and time.monotonic() < deadline:
             time.sleep(0.2)
             self._send()
+        if self._pulse is not None:
+            self._pulse.stop()
         self._close_sink()
 
     def _collect(self) -> bool:
@@ -147,10 +165,16 @@ class Journal:
         return hashing.dumps({**body, "writers": {self.writer: self._written}})
 
     def _send(self) -> None:
+        if self.ended:
+            self._drop()
         if not self._pending:
             return
         try:
             self._sink.append(self._pending, self._bodies)
+        except RunClosed as error:
+            self.error = error
+            self._drop()
+            log.warning("the run was ended by the server; nothing more of it is sent")
         except WorkbenchError as error:
             self.error = error
             log.warning("events could not be stored: %s", error)
@@ -161,6 +185,10 @@ class Journal:
             self.error = None
             self._sent.update(self._bodies)
             self._pending, self._bodies = [], {}
+
+    def _drop(self) -> None:
+        self._dropped += len(self._pending)
+        self._pending, self._bodies = [], {}
 
     def _close_sink(self) -> None:
         try:

@@ -105,7 +105,14 @@ def record_into(
 
 def tell(session: Session) -> None:
     """Warn of what a recording lacks."""
-    if session.journal.error is not None:
+    if session.journal.ended:
+        warnings.warn(
+            f"the run was ended by the server while it was recorded: "
+            f"{session.journal.unsent} later events were not stored",
+            RecordingWarning,
+            stacklevel=4,
+        )
+    elif session.journal.error is not None:
         warnings.warn(
             f"the recording is incomplete: {session.journal.unsent} events could not be stored "
             f"({session.journal.error})",
