@@ -56,7 +56,9 @@ class Stream:
 
     def __iter__(self) -> Iterator[Said]:
         lines: list[str] = []
+        deadline = time.monotonic() + PATIENCE_S
         for raw in self.answer:
+            assert time.monotonic() < deadline, "the stream goes on and on"
             line = raw.decode().removesuffix("\n")
             if line:
                 lines.append(line)

@@ -134,6 +134,19 @@ def test_the_end_waits_for_an_announced_writer(serving, speaks):
     assert (late.id, late.data["writer"], end.name) == (3, "late", "end")
 
 
+def test_the_end_waits_no_longer_than_for_a_run_that_is_given_up(serving, speaks, database):
+    server = serving(heartbeat_s=0.05)
+    client = speaks(server)
+    run_id = begun(client)
+    client.send(run_id, [ended(2, late=1)])
+    with server.follow(run_id) as stream:
+        assert [next(stream.events()).id for _ in "12"] == [1, 2]
+        with psycopg.connect(database.owner_url) as owner:
+            owner.execute("update runs set health = 'incomplete' where run_id = %s", [run_id])
+        *_, end = stream
+    assert (end.name, end.data["health"], end.data["last_seq"]) == ("end", "incomplete", 2)
+
+
 def test_a_heartbeat_follows_each_silence_and_tells_how_the_run_does(serving, speaks):
     server = serving(heartbeat_s=0.05)
     client = speaks(server)

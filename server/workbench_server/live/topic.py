@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _PACE_S = 0.01
 _PACE_PER_READER_S = 0.0004
 _KEEP_S = 2.0
+_SHARING = 2
 
 
 class Topic:
@@ -64,12 +65,21 @@ class Topic:
             # Others may have read it while this reader waited for its turn.
             if (page := self._known(seq)) or self._is_up_to_date(seq):
                 return page
-            # A writer of single events must not cost one read, and one block to each reader, each.
-            pace_s = max(_PACE_S, self.readers * _PACE_PER_READER_S)
-            await asyncio.sleep(self._read_at + pace_s - time.monotonic())
+            if self.state is not None and seq >= self.state.last_seq:
+                # A writer of single events must not cost a read, and a block to each reader, each.
+                pace_s = max(_PACE_S, self.readers * _PACE_PER_READER_S)
+                await asyncio.sleep(self._read_at + pace_s - time.monotonic())
             page = await self._read(seq)
-            self._newest = page if self.readers > 1 else None
+            self._keep(page)
         return page
+
+    def _keep(self, page: Page | None) -> None:
+        """Keep the page for the others, unless they have a longer one of the same end."""
+        if page is None or self.readers < _SHARING:
+            return
+        kept = self._newest
+        if kept is None or (page.last, -page.first) > (kept.last, -kept.first):
+            self._newest = page
 
     def _known(self, seq: int) -> Page | None:
         return None if self._newest is None else self._newest.after(seq)
