@@ -88,8 +88,7 @@ def _import_run(run: Run, folder: Path, *, storing: Storing) -> None:
     )
     if storing.has(run.run_id):
         return
-    if any(info[link] for link in _LINKS):
-        storing.flush()
+    storing.flush(before=[info[link] for link in _LINKS if info[link]])
     events = [msgspec.structs.replace(e, seq=None, received_at=None) for e in run.event_log()]
     storing.put(Ready(header=_header(run), events=events, bodies=run.bodies(), file=str(folder)))
 

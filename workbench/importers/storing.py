@@ -1,4 +1,4 @@
-"""Runs go into a store, a few at a time; what is there already stays as it is."""
+"""Runs go into a store, many with one request; what is there already stays as it is."""
 
 from __future__ import annotations
 
@@ -9,19 +9,31 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from workbench.errors import Conflict, LimitExceeded, SchemaError, SequenceError
+from workbench.errors import (
+    Conflict,
+    LimitExceeded,
+    SchemaError,
+    SequenceError,
+    WorkbenchError,
+)
 from workbench.schema import ENDED_STATUSES
+from workbench.store.batches import Entry, Parcel, encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from workbench.formats import Counts
     from workbench.importers.summary import Summary
     from workbench.schema import Event, RunHeader
-    from workbench.store import Store
+    from workbench.store import Receipt, Store
 
-_WORKERS = 4
-_WAITING = 4 * _WORKERS
+_REQUESTS = 2
+_WAITING = _REQUESTS + 1
+_REQUEST_BYTES = 2 * 2**20
+_MOST_RUNS = 500
+# A run that is larger goes by itself, in as many requests as it needs.
+_MOST_EVENTS = 5_000
+_MOST_BYTES = 8 * 2**20
 _OF_THE_RUN = (SchemaError, SequenceError, LimitExceeded, Conflict)
 
 
@@ -36,8 +48,18 @@ class Ready:
     line: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """A run on its way; ``exists`` is one that an interrupted import left open."""
+
+    header: RunHeader
+    ready: Ready
+    exists: bool
+    replaces: bool
+
+
 class Storing:
-    """Stores runs by a few threads and counts what became of them.
+    """Stores runs by a few requests at a time and counts what became of them.
 
     What the workspace holds is read once at the beginning. A run whose id is there and ended is
     left alone; one that an interrupted import left open is finished. A run whose source is there
@@ -50,11 +72,14 @@ class Storing:
         self.store = store
         self.summary = summary
         self._progress = progress
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="workbench-import")
+        self._pool = ThreadPoolExecutor(_REQUESTS, thread_name_prefix="workbench-import")
         self._running: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._ended: dict[str, bool] = {}
         self._by_source: dict[str, str] = {}
+        self._on_their_way: set[str] = set()
+        self._next: list[_Placed] = []
+        self._parcel, self._size = Parcel(), 0
         self._read_known()
 
     def _read_known(self) -> None:
@@ -76,42 +101,87 @@ class Storing:
 
     def put(self, ready: Ready) -> None:
         """Store a run soon; waits while many are on their way."""
-        header = ready.header
-        if header.run_id is None or self.has(header.run_id):
+        header, run_id = ready.header, ready.header.run_id
+        if run_id is None or self.has(run_id):
             return
-        exists = header.run_id in self._ended
-        self._ended[header.run_id] = True
+        exists = run_id in self._ended
+        self._ended[run_id] = True
         replaces = False
         if header.source is not None:
-            older = self._by_source.get(header.source, header.run_id)
-            replaces = not exists and older != header.run_id
-            self._by_source[header.source] = header.run_id
+            older = self._by_source.get(header.source, run_id)
+            replaces = not exists and older != run_id
+            self._by_source[header.source] = run_id
         if replaces:
             header = msgspec.structs.replace(header, supersedes=older)
+        self._on_their_way.add(run_id)
+        self._place(_Placed(header=header, ready=ready, exists=exists, replaces=replaces))
+
+    def _place(self, one: _Placed) -> None:
+        """Put a run into the next request, or send it by itself."""
+        events, bodies, size = encoded(one.ready.events, one.ready.bodies)
+        if one.exists or len(events) > _MOST_EVENTS or size > _MOST_BYTES:
+            self._submit(self._store_alone, one)
+            return
+        if self._next and (self._size + size > _REQUEST_BYTES or len(self._next) >= _MOST_RUNS):
+            self._send()
+        self._next.append(one)
+        self._parcel.add(Entry(header=one.header, events=events), bodies)
+        self._size += size
+
+    def _send(self) -> None:
+        if self._next:
+            self._submit(self._store, self._next, self._parcel)
+        self._next, self._parcel, self._size = [], Parcel(), 0
+
+    def _submit(self, work: Callable[..., None], *arguments: Any) -> None:
         if len(self._running) >= _WAITING:
             self._collect(wait(self._running, return_when=FIRST_COMPLETED).done)
-        self._running.add(
-            self._pool.submit(self._store, header, ready, exists=exists, replaces=replaces)
-        )
+        self._running.add(self._pool.submit(work, *arguments))
 
-    def _store(self, header: RunHeader, ready: Ready, *, exists: bool, replaces: bool) -> None:
+    def _store(self, placed: Sequence[_Placed], parcel: Parcel) -> None:
+        """Store the runs of one request; what is too much for the server goes in halves."""
         try:
-            if not exists:
-                self.store.create_run(header)
-            receipt = self.store.append(str(header.run_id), ready.events, ready.bodies)
-        except _OF_THE_RUN as error:
-            with self._lock:
-                self.summary.skip(ready.file, error, line=ready.line)
+            receipts = self.store.store_runs(parcel)
+        except _OF_THE_RUN:
+            if len(placed) == 1:
+                self._store_alone(placed[0])
+                return
+            half = len(placed) // 2
+            for part, runs in zip(parcel.parts(), (placed[:half], placed[half:]), strict=True):
+                self._store(runs, part)
             return
-        if exists and not receipt.accepted:
-            return
-        with self._lock:
-            self.summary.stored += 1
-            self.summary.changed += replaces
+        for one, receipt in zip(placed, receipts, strict=True):
+            self._note(one, receipt)
 
-    def flush(self) -> None:
-        """Wait until everything that was put is stored."""
+    def _store_alone(self, one: _Placed) -> None:
+        """Make a run, and append its events in as many requests as they need."""
+        run_id = str(one.header.run_id)
+        try:
+            if not one.exists:
+                self.store.create_run(one.header)
+            receipt = self.store.append(run_id, one.ready.events, one.ready.bodies)
+        except _OF_THE_RUN as error:
+            self._note(one, error)
+        else:
+            self._note(one, receipt)
+
+    def _note(self, one: _Placed, outcome: Receipt | WorkbenchError) -> None:
+        with self._lock:
+            if isinstance(outcome, _OF_THE_RUN):
+                self.summary.skip(one.ready.file, outcome, line=one.ready.line)
+            elif isinstance(outcome, WorkbenchError):
+                raise outcome
+            elif outcome.accepted or not one.exists:
+                self.summary.stored += 1
+                self.summary.changed += one.replaces
+
+    def flush(self, *, before: Iterable[str] | None = None) -> None:
+        """Wait until everything that was put is stored, or until these runs are."""
+        if before is not None and self._on_their_way.isdisjoint(before):
+            return
+        self._send()
         self._collect(wait(self._running).done)
+        self._on_their_way.clear()
 
     def _collect(self, done: set[Future[None]]) -> None:
         self._running -= done

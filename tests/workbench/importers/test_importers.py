@@ -8,6 +8,7 @@ from foreign import dojo, dojo_ask, dojo_call, tau2, tau2_run, tau_bench, tau_be
 
 from workbench.errors import MalformedFile, ReadOnly, UnknownFormat, UsageError
 from workbench.importers import import_paths, run_id_of
+from workbench.schema import RunHeader
 from workbench.store import connect, read
 from workbench.store.export import export
 
@@ -222,21 +223,76 @@ def test_an_exported_folder_takes_no_imports(store, runs_folder, tmp_path):
         import_paths(exported, "agentdojo", [runs_folder])
 
 
-def test_an_import_that_was_interrupted_is_finished_by_the_next(store, runs_folder):
-    class Breaks(type(store)):
-        def append(self, *_args, **_kwargs):
-            raise ConnectionResetError
+def _breaking(store, method):
+    """The same store, whose connection breaks when it comes to this."""
 
-    broken = object.__new__(Breaks)
+    def break_off(*_args, **_kwargs):
+        raise ConnectionResetError
+
+    broken = object.__new__(type("Breaks", (type(store),), {method: break_off}))
     broken.__dict__ |= store.__dict__
+    return broken
+
+
+def test_an_import_that_was_interrupted_leaves_whole_runs_or_none(store, runs_folder):
     with pytest.raises(ConnectionResetError):
-        import_paths(broken, "agentdojo", [runs_folder])
+        import_paths(_breaking(store, "store_runs"), "agentdojo", [runs_folder])
+    assert store.runs().height == 0
+
+    summary = import_paths(store, "agentdojo", [runs_folder])
+
+    assert summary.runs == summary.stored == 2
+    assert store.runs()["status"].to_list() == ["done", "done"]
+
+
+def test_a_large_run_goes_by_itself_and_is_finished_by_the_next_import(
+    store, runs_folder, monkeypatch
+):
+    monkeypatch.setattr("workbench.importers.storing._MOST_EVENTS", 1)
+    with pytest.raises(ConnectionResetError):
+        import_paths(_breaking(store, "append"), "agentdojo", [runs_folder])
     assert set(store.runs()["status"]) == {"running"}
 
     summary = import_paths(store, "agentdojo", [runs_folder])
 
     assert summary.runs == summary.stored == 2
     assert store.runs()["status"].to_list() == ["done", "done"]
+
+
+def test_a_run_that_the_server_refuses_is_skipped_and_the_others_of_its_request_are_stored(
+    store, runs_folder
+):
+    taken = "agentdojo:pipe/banking/user_task_0/none/none.json"
+
+    class Late(type(store)):
+        """Somebody else takes a source after the list was read."""
+
+        def store_runs(self, parcel):
+            super().create_run(RunHeader(source=taken))
+            return super().store_runs(parcel)
+
+    late = object.__new__(Late)
+    late.__dict__ |= store.__dict__
+    summary = import_paths(late, "agentdojo", [runs_folder])
+
+    assert _counts(summary, "runs", "stored") == (2, 1)
+    [skipped] = summary.skipped
+    assert skipped.file.endswith("user_task_0/none/none.json")
+    assert skipped.reason.startswith("conflict: another run has this source")
+
+
+def test_a_request_that_is_too_much_for_the_server_goes_in_halves(
+    server, store, runs_folder, monkeypatch
+):
+    for n in range(2, 9):
+        path = f"pipe/banking/user_task_{n}/none/none.json"
+        _put(runs_folder, path, dojo([_USER], user_task_id=f"user_task_{n}"))
+    store._wire.send_json("PATCH", "/v1/limits", {"unpacked_bytes": 6_000})
+
+    summary = import_paths(store, "agentdojo", [runs_folder])
+
+    assert _counts(summary, "runs", "stored") == (9, 9)
+    assert summary.skipped == []
 
 
 def test_a_workspace_is_not_touched_by_an_import_into_another(server, store, runs_folder):
