@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("workbench.cli.runs:runs", "List runs."),
     "show": ("workbench.cli.runs:show", "Show one run."),
     "follow": ("workbench.cli.following:follow", "Print a run's events as they come."),
+    "sessions": ("workbench.cli.sessions:sessions", "List sessions and what their runs come to."),
+    "cancel": ("workbench.cli.cancelling:cancel", "Cancel a run that goes on."),
     "label": ("workbench.cli.runs:label", "Label or rename a run."),
     "replay": ("workbench.cli.replaying:replay", "Run an agent again on its recording."),
     "fork": ("workbench.cli.replaying:fork", "Change one outcome of a run and run the rest."),

@@ -13,6 +13,8 @@ from workbench.cli.output import emit, note
 if TYPE_CHECKING:
     import polars as pl
 
+    from workbench.store.filters import RunFilter
+
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, its first letters, or its source.")
 ]
@@ -22,24 +24,95 @@ _STEPS_SHOWN = 200
 def runs(
     *,
     status: Annotated[
-        str | None, typer.Option(help="Only runs of this status, such as failed.")
+        list[str] | None, typer.Option(help="Only runs of this status, such as failed.")
+    ] = None,
+    health: Annotated[
+        list[str] | None, typer.Option(help="Only runs of this health, such as gap.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Only runs of this name.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Only runs of this agent.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only runs of this session.")] = None,
     source: Annotated[str | None, typer.Option(help="Only the run of this source.")] = None,
-    label: Annotated[str | None, typer.Option(help="Only runs with this label, KEY:VALUE.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, newest first.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Only runs forked from this one.")
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="Only replays of this mode.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Only runs with this label, KEY:VALUE.")
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(help='Words, "words in a row", or, -word: of names, labels and messages.'),
+    ] = None,
+    created_after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Made then or later, such as 2026-03-01.")
+    ] = None,
+    created_before: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Made before then.")
+    ] = None,
+    ended_after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Ended then or later.")
+    ] = None,
+    ended_before: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Ended before then.")
+    ] = None,
+    min_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Known to have cost so much.")
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, metavar="USD", help="Known to have cost no more.")
+    ] = None,
+    min_tokens: Annotated[int | None, typer.Option(min=0, help="So many tokens or more.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=0, help="So many tokens or less.")] = None,
+    min_ms: Annotated[float | None, typer.Option(min=0, help="Took so long or longer.")] = None,
+    max_ms: Annotated[float | None, typer.Option(min=0, help="Took no longer.")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY[:asc|desc]",
+            help="created_at (usual), started_at, ended_at, duration_ms, cost, tokens, events, "
+            "errors, name.",
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     store: Target = None,
     workspace: Workspace = None,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, newest first.
+    """List runs, newest first or as --sort says.
+
+    Options that may be given several times: any of the statuses, all of the labels.
 
     Example:
 
-        workbench runs --status failed --limit 20
+        workbench runs --status failed --search "refund -test" --sort cost --limit 20
     """
+    wanted: RunFilter = {
+        "status": status,
+        "health": health,
+        "name": name,
+        "agent": agent,
+        "session": session,
+        "source": source,
+        "mode": mode,
+        "label": label,
+        "search": search,
+        "created_after": created_after,
+        "created_before": created_before,
+        "ended_after": ended_after,
+        "ended_before": ended_before,
+        "min_cost_usd": min_cost,
+        "max_cost_usd": max_cost,
+        "min_tokens": min_tokens,
+        "max_tokens": max_tokens,
+        "min_duration_ms": min_ms,
+        "max_duration_ms": max_ms,
+        "sort": sort,
+    }
     with opened(store, workspace=workspace) as there:
-        found = there.runs(status=status, name=name, source=source, label=label, limit=limit)
+        if parent is not None:
+            wanted["parent_run_id"] = there.run(parent).run_id
+        found = there.runs(limit=limit, **wanted)
     if as_json:
         emit({"runs": [plain(row) for row in found.iter_rows(named=True)]}, as_json=True)
     elif found.height:
@@ -76,6 +149,7 @@ def show(
                 "exception": found.exception,
                 "steps": records(found.steps),
                 "failed": records(found.steps.filter(status="error")),
+                "forks": found.forks["run_id"].to_list(),
             }
             emit(document, as_json=True)
         else:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _WIDTH_OF_A_PIPE = 200
 _LONGEST_VALUE = 300
+_FORKS_SHOWN = 10
 _CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
 _STYLES = {"failed": "red", "error": "red", "diverged": "red", "lost": "red", "running": "yellow"}
 
@@ -39,6 +40,29 @@ def runs_table(found: pl.DataFrame) -> str:
             str(row["calls"]),
             str(row["errors"] or ""),
             _cost(row),
+        )
+    return _printed(table)
+
+
+def sessions_table(found: pl.DataFrame) -> str:
+    """Return sessions as a table."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("session", overflow="fold")
+    for heading in ("runs", "failed", "calls", "errors", "tokens", "took p50", "p95", "cost"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    table.add_column("last active", no_wrap=True)
+    for row in found.iter_rows(named=True):
+        table.add_row(
+            _plain(row["session"]),
+            str(row["runs"]),
+            str(row["failed"] or ""),
+            str(row["model_calls"] + row["tool_calls"]),
+            str(row["errors"] or ""),
+            f"{row['input_tokens'] + row['output_tokens']:,}",
+            _span(row["duration_p50_ms"]),
+            _span(row["duration_p95_ms"]),
+            _cost(row),
+            _when(row["last_at"]),
         )
     return _printed(table)
 
@@ -79,7 +103,11 @@ def _head(run: Run) -> Table:
         "name": info["name"],
         "source": info["source"],
         "agent": info["agent"],
-        "forked": info["parent_run_id"] and f"{info['parent_run_id']} at {info['forked_at']}",
+        "session": info["session"],
+        "forked": info["parent_run_id"] and _forked(info),
+        "forks": _forks(run),
+        "supersedes": info["supersedes"],
+        "superseded": info["superseded_by"] and f"by {info['superseded_by']}",
         "labels": "" if not run.labels else info["labels"],
         "started": _when(info["started_at"]),
         "took": _span(info["duration_ms"]),
@@ -93,6 +121,18 @@ def _head(run: Run) -> Table:
         if value:
             table.add_row(Text(fact, style="dim"), _plain(str(value)))
     return table
+
+
+def _forked(info: dict[str, Any]) -> str:
+    at = "" if info["forked_at"] is None else f" at {info['forked_at']}"
+    return f"from {info['parent_run_id']}{at}"
+
+
+def _forks(run: Run) -> str:
+    """Return the runs that were made of this one, with how they ended."""
+    rows = run.forks.head(_FORKS_SHOWN + 1).select("run_id", "status").rows()
+    named = [f"{run_id} {status}" for run_id, status in rows[:_FORKS_SHOWN]]
+    return "\n".join([*named, "…"] if len(rows) > _FORKS_SHOWN else named)
 
 
 def _steps(steps: pl.DataFrame) -> Table:
