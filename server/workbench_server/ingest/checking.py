@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,7 +39,7 @@ _SHORT = 1_000  # an envelope of this length can break no limit but the writer's
 _SHORT_WRITER = 64  # and a writer's name of so many characters not that one either
 _MANY = 16
 _encoder = msgspec.json.Encoder()
-_compressor = zstandard.ZstdCompressor(level=1, write_content_size=True, write_checksum=False)
+_own = threading.local()
 
 
 class Checked(Struct, kw_only=True):
@@ -76,10 +77,19 @@ def check_events(
 def squeezed(payloads: list[bytes]) -> list[bytes]:
     """Compress each by itself; many at once leave other threads alone meanwhile."""
     if len(payloads) < _MANY:
-        return [_compressor.compress(payload) for payload in payloads]
-    compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)  # one for each thread
-    pieces = compressor.multi_compress_to_buffer([*payloads])
+        return [_compressor().compress(payload) for payload in payloads]
+    pieces = _compressor().multi_compress_to_buffer([*payloads])
     return [pieces[place].tobytes() for place in range(len(pieces))]
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """Return this thread's own: two threads in one of them bring the whole process down."""
+    if not hasattr(_own, "compressor"):
+        _own.compressor = zstandard.ZstdCompressor(
+            level=1, write_content_size=True, write_checksum=False
+        )
+    compressor: zstandard.ZstdCompressor = _own.compressor
+    return compressor
 
 
 def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
@@ -219,7 +229,8 @@ def _is_digest(value: Any) -> bool:
 
 def check_bodies(raws: dict[str, Raw], *, nesting: int) -> dict[str, bytes]:
     """Return digest → compressed canonical body, or refuse a body of another digest."""
-    return {digest: _check_body(digest, raw, nesting) for digest, raw in sorted(raws.items())}
+    found = {digest: _check_body(digest, raw, nesting) for digest, raw in sorted(raws.items())}
+    return dict(zip(found, squeezed([*found.values()]), strict=True))
 
 
 def _check_body(digest: str, raw: Raw, nesting: int) -> bytes:
@@ -233,4 +244,4 @@ def _check_body(digest: str, raw: Raw, nesting: int) -> bytes:
         raise InvalidEvent(
             "the digest is not that of the body", where=where, expected=found, found=digest[:80]
         )
-    return _compressor.compress(canonical)
+    return canonical
