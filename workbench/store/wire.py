@@ -20,7 +20,9 @@ ARROW: Final = "application/vnd.apache.arrow.stream"
 _ATTEMPTS = 4
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
-_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_TRY_AGAIN = frozenset({502, 503, 504})
+_TOO_FAST = 429
+_PATIENCE_S = 120.0
 _SMALLEST_COMPRESSED = 1024
 _REDIRECT, _FAILED = 300, 400
 
@@ -101,6 +103,16 @@ class Wire:
             raise self._stranger(raw) from error
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Send a request; whoever asks too much at once comes back when the server says so."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            response = self._answer_to(method, path, **request)
+            wait_s = _asked_to_wait(response)
+            if wait_s is None or time.monotonic() + wait_s > deadline:
+                return self._checked(response)
+            time.sleep(wait_s)
+
+    def _answer_to(self, method: str, path: str, **request: Any) -> httpx.Response:
         for attempt in range(1, _ATTEMPTS + 1):
             last = attempt == _ATTEMPTS
             try:
@@ -116,7 +128,7 @@ class Wire:
                 _pause(attempt, None)
             else:
                 if response.status_code not in _TRY_AGAIN or last:
-                    return self._checked(response)
+                    return response
                 _pause(attempt, response.headers.get("Retry-After"))
         raise AssertionError  # the last attempt returns or raises
 
@@ -152,6 +164,15 @@ def _compressed(raw: bytes) -> tuple[bytes, dict[str, str]]:
     if len(raw) < _SMALLEST_COMPRESSED:
         return raw, {}
     return zstandard.compress(raw, 1), {"Content-Encoding": "zstd"}
+
+
+def _asked_to_wait(response: httpx.Response) -> float | None:
+    """Return how long a server that refused for the rate alone wants us to wait."""
+    if response.status_code != _TOO_FAST:
+        return None
+    said = response.headers.get("Retry-After", "")
+    # Many clients are told the same second; they need not all come back in it.
+    return (float(said) if said.isdecimal() else 1.0) + random.uniform(0, 0.2)
 
 
 def _pause(attempt: int, asked: str | None) -> None:
