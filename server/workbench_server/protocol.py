@@ -39,8 +39,9 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer."""
+        """Begin to answer; an answer that nobody takes can be cut off with what is on its way."""
         self._in_head = False
+        self.scope["extensions"] = {"workbench": {"abort": self.transport.abort}}
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -478,6 +478,7 @@ def test_readers_that_take_nothing_cost_little_and_go_in_the_end(serving, a_heav
         until(lambda: server.streams() == 30, "all are being followed")
         grown = process.memory_info().rss - before
         until(lambda: server.streams() == 0, "all were let go")
+        until(lambda: len(process.net_connections("tcp")) < 30, "nothing is kept for them")
     assert grown < 60 * 2**20  # of 700 MB that they asked for
 
 

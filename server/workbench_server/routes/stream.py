@@ -78,14 +78,19 @@ class _Stream(Response):
         super().__init__(media_type="text/event-stream")
         self._state, self._caller = state, caller
         self._now, self._wanted = now, wanted
+        self._is_whole = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hub = self._state.hub
         with (
             self._state.rates.stream(self._caller),
             hub.following(self._caller, **self._wanted) as follower,
         ):
             await _first_of(self._send(follower, send), _gone(receive), _stopped(hub.stopping))
+        if not self._is_whole:
+            # What its reader did not take would lie here for as long as it stays connected.
+            scope["extensions"]["workbench"]["abort"]()
+            await _gone(receive)
 
     async def _send(self, follower: Follower, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -99,6 +104,7 @@ class _Stream(Response):
                         return
                     break
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+        self._is_whole = True
 
 
 async def _is_taken(block: bytes, *, send: Send, within_s: float) -> bool:
