@@ -14,12 +14,13 @@ from workbench.errors import UsageError
 from workbench.schema import RUN_STATUSES, Health, Mode
 from workbench_server import asked
 from workbench_server.cursors import COUNT, ID, NUMBER, TEXT, TIME
-from workbench_server.database import Pool, transaction
+from workbench_server.database import Connection, Pool, transaction
 from workbench_server.ordering import Key, Listing, Order, Page, order_of
 from workbench_server.queries import queries
 from workbench_server.searching import groups_of
 
 MOST_LISTED = 5000
+_OFTEN = 10_000
 _LARGEST = 2**63 - 1
 
 Number = Annotated[float | None, Query(ge=0, allow_inf_nan=False)]
@@ -120,15 +121,30 @@ async def list_runs(
     pool: Pool, workspace_id: UUID, *, wanted: Filter, page: Page
 ) -> dict[str, Any]:
     """Return a page of rows, and the cursor of the next page where there is one."""
-    query, parameters, order = compose(wanted, page)
-    parameters["workspace_id"] = workspace_id
+    compose(wanted, page)  # what makes no sense is refused before anything is asked
     async with transaction(pool, workspace_id) as connection:
+        often = await _said_often(connection, wanted)
+        query, parameters, order = compose(wanted, page, often=often)
+        parameters["workspace_id"] = workspace_id
         rows = await (await connection.execute(query, parameters)).fetchall()
     shown, cursor = order.cut(rows, page)
     return {"runs": shown, "next_cursor": cursor}
 
 
-def compose(wanted: Filter, page: Page) -> tuple[bytes, dict[str, Any], Order]:
+async def _said_often(connection: Connection, wanted: Filter) -> frozenset[str]:
+    """Return the terms of a search that so many texts say that an index is no help."""
+    if wanted.q is None:
+        return frozenset()
+    groups = groups_of(wanted.q)
+    terms = sorted({term for group in groups for term in (*group.said, *group.unsaid)})
+    known = {"terms": terms, "most": _OFTEN}
+    rows = await connection.execute(queries("listing")["said_often"], known)
+    return frozenset([row["phrase"] async for row in rows])
+
+
+def compose(
+    wanted: Filter, page: Page, *, often: frozenset[str] = frozenset()
+) -> tuple[bytes, dict[str, Any], Order]:
     """Return the query of a page, its parameters, and its order. Pure."""
     sql, said = queries("listing"), wanted.said()
     parameters = dict(said)
@@ -138,17 +154,18 @@ def compose(wanted: Filter, page: Page) -> tuple[bytes, dict[str, Any], Order]:
         parameters["label_names"] = [name for name, _, _ in split]
         parameters["label_values"] = [value for _, _, value in split]
     if "q" in said:
-        parts.append(_saying(said["q"], parameters))
+        parts.append(_saying(said["q"], parameters, often))
     order = order_of(_LISTING, page, said=said)
     parts += order.pieces(page, into=parameters)
     return b"\n".join(parts), parameters, order
 
 
-def _saying(search: str, parameters: dict[str, Any]) -> bytes:
+def _saying(search: str, parameters: dict[str, Any], often: frozenset[str]) -> bytes:
     """Return the condition of a search; each term becomes a parameter."""
-    says = queries("listing")["says"]
+    sql = queries("listing")
 
     def term(words: str) -> bytes:
+        says = sql["says_often" if words in often else "says"]
         name = f"term_{len(parameters)}"
         parameters[name] = words
         return says.replace(b"{term}", f"%({name})s".encode())

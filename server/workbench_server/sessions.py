@@ -24,12 +24,10 @@ _LISTING = Listing(
         "first_at": Key(kind=TIME, of=itemgetter("first_at"), nulls=False),
         "session": Key(kind=TEXT, of=itemgetter("session"), nulls=False),
         "runs": Key(kind=COUNT, of=itemgetter("runs"), nulls=False),
-        "errors": Key(kind=COUNT, of=itemgetter("errors"), nulls=False),
+        "errors": Key(kind=COUNT, of=lambda row: int(row["errors"]), nulls=False),
         "duration_ms": Key(kind=NUMBER, of=itemgetter("duration_ms")),
-        "cost": Key(kind=NUMBER, of=itemgetter("cost_usd")),
-        "tokens": Key(
-            kind=COUNT, of=lambda row: row["input_tokens"] + row["output_tokens"], nulls=False
-        ),
+        "cost": Key(kind=NUMBER, of=itemgetter("cost")),
+        "tokens": Key(kind=COUNT, of=lambda row: int(row["tokens"]), nulls=False),
     },
     usual="last_at",
     tie="session",
@@ -44,12 +42,15 @@ async def list_sessions(
     said = {} if session is None else {"session": asked.text(session, where="session")}
     sql, parameters = queries("sessions"), said | {"workspace_id": workspace_id}
     order = order_of(_LISTING, page, said=said)
-    parts = [sql["rows"], *(sql[name] for name in said), *order.pieces(page, into=parameters)]
+    parts = [sql["pick"], *(sql[name] for name in said), *order.pieces(page, into=parameters)]
     async with transaction(pool, workspace_id) as connection:
         found = await connection.execute(b"\n".join(parts), parameters)
-        rows = await found.fetchall()
-    shown, cursor = order.cut(rows, page)
-    return {"sessions": shown, "next_cursor": cursor}
+        picked, cursor = order.cut(await found.fetchall(), page)
+        names = [row["session"] for row in picked]
+        known = {"workspace_id": workspace_id, "sessions": names}
+        rows = await (await connection.execute(sql["rows"], known)).fetchall()
+    whole = {row["session"]: row for row in rows}
+    return {"sessions": [whole[name] for name in names if name in whole], "next_cursor": cursor}
 
 
 async def get_session(pool: Pool, workspace_id: UUID, *, session: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from running import _database
 from speaking import a_message, a_model_call, event
 from workbench_server.listing import SORTS, Filter, compose
 from workbench_server.ordering import Page
+from workbench_server.queries import queries
 from workbench_server.searching import groups_of
 
 from workbench.errors import UsageError
@@ -469,6 +470,42 @@ def test_a_search_goes_by_the_index_of_words_and_never_through_the_table(full):
         after = owner.execute(usage).fetchone()
     assert after == (before[0] + 1, before[1])
     assert "runs_saying" in plan_of(full, Filter(q="word77"), Page())
+
+
+def test_words_that_are_said_everywhere_are_asked_of_each_run(full):
+    page, wanted = Page(limit=50), Filter(q="common word77")
+    query, parameters, _ = compose(wanted, page, often=frozenset(["common"]))
+    with psycopg.connect(full.app_url) as connection:
+        connection.execute("select set_config('workbench.workspace', %s, true)", [str(WORKSPACE)])
+        often = connection.execute(
+            queries("listing")["said_often"], {"terms": ["common", "word77", "none"], "most": 10000}
+        ).fetchall()
+        rows = connection.execute(
+            b"explain (format json) " + query, parameters | {"workspace_id": WORKSPACE}
+        ).fetchone()
+    assert often == [("common",)]
+    assert '"Index Name": "messages_text_key"' in json.dumps(rows[0])
+    assert "runs_saying" in json.dumps(rows[0])
+    assert "Seq Scan" not in json.dumps(rows[0])
+
+
+def test_a_search_finds_the_same_whichever_way_its_words_are_asked(client, server, named):
+    searches = ("banking", "banking -refund", "-banking", "refund or plain", '"refund incident"')
+    for search in searches:
+        wanted = Filter(q=search)
+        terms = {t for g in groups_of(search) for t in (*g.said, *g.unsaid)}
+        with psycopg.connect(server.database.app_url) as connection:
+            connection.execute(
+                "select set_config('workbench.workspace', %s, true)",
+                [str(server.workspace.workspace_id)],
+            )
+            found = []
+            for often in (frozenset(), frozenset(terms)):
+                query, parameters, _ = compose(wanted, Page(), often=often)
+                known = parameters | {"workspace_id": server.workspace.workspace_id}
+                found.append(connection.execute(query, known).fetchall())
+        assert found[0] == found[1]
+        assert len(found[0]) == len(client.http.get("/runs", params={"q": search}).json()["runs"])
 
 
 def test_the_words_of_other_workspaces_are_behind_the_wall(full):

@@ -80,6 +80,21 @@ and duration_ms <= %(max_duration_ms)s
 -- name: says
 run_id in (select s.run_id from runs_saying({term}) as s (run_id))
 
+-- name: says_often
+-- Words that are said everywhere are soon found in each run that is looked at; a subquery of one value
+-- stays with the run it is asked of.
+coalesce((
+  select true from messages_text t
+  where t.workspace_id = %(workspace_id)s and t.run_id = runs.run_id
+    and t.tsv @@ phraseto_tsquery('simple', {term})
+  limit 1
+), false)
+
+-- name: said_often
+-- Which of a search's terms are those.
+select p.phrase from unnest(%(terms)s::text[]) as p (phrase)
+where said_often(p.phrase, %(most)s)
+
 -- name: key_created_at
 created_at
 
