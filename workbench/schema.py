@@ -81,7 +81,9 @@ Amount = Of[float, Meta(ge=0)]
 EMPTY = Raw(b"{}")
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Event(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
+):
     """One event: the envelope's columns in alphabetical order, and the raw JSON of its body.
 
     ``writer_seq`` counts a writer's events from 1. ``status`` is a step's status, or the run's on

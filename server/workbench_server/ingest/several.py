@@ -11,12 +11,12 @@ import psycopg
 from msgspec import Raw, Struct
 
 from workbench.errors import InvalidEvent, LimitExceeded, Unavailable, WorkbenchError
+from workbench.schema import Event
 from workbench_server.database import transaction
 from workbench_server.ingest import writing
-from workbench_server.ingest.checking import check_bodies, check_events
+from workbench_server.ingest.checking import check_bodies, check_events, squeezed
 from workbench_server.ingest.committing import parameters_of
 from workbench_server.ingest.plain import summary_of
-from workbench_server.ingest.preparing import packed
 from workbench_server.ingest.writing import Prepared, Receipt
 from workbench_server.queries import queries
 from workbench_server.runs import another_has_the_source, create_within, facts_of, parse_header
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import State
 
     from workbench_server.access import Caller
+    from workbench_server.ingest.checking import Checked
     from workbench_server.limits import Limits
 
 MOST_RUNS = 1_000
@@ -37,7 +38,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     """A run's header and its events, as they came."""
 
     header: Raw
-    events: list[Raw] = []
+    events: Raw = Raw(b"[]")
 
 
 class Several(Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +70,8 @@ class Stored:
 
 Outcome = Stored | WorkbenchError
 _decoder = msgspec.json.Decoder(Several)
+_event_decoder = msgspec.json.Decoder(list[Event])
+_raw_decoder = msgspec.json.Decoder(list[Raw])
 
 
 class _Apart(Exception):
@@ -115,7 +118,14 @@ def prepare_runs(workspace_id: UUID, data: bytes, limits: Limits) -> list[Whole 
             found.append(_whole(workspace_id, entry, bodies, sizes=sizes, limits=limits))
         except WorkbenchError as error:
             found.append(error)
+    _pack([one for run in found if isinstance(run, Whole) for one in run.batch.checked])
     return found
+
+
+def _pack(events: list[Checked]) -> None:
+    """Compress the payloads of all runs at once."""
+    for one, payload in zip(events, squeezed([one.payload for one in events]), strict=True):
+        one.payload = payload
 
 
 def _parsed(data: bytes) -> Several:
@@ -148,14 +158,7 @@ def _whole(
     limits: Limits,
 ) -> Whole:
     facts = facts_of(parse_header(bytes(entry.header)), workspace_id)
-    if len(entry.events) > limits.batch_events:
-        raise LimitExceeded(
-            "the run has too many events for one request",
-            expected=f"at most {limits.batch_events}",
-            found=len(entry.events),
-            hint="Make the run, and append its events in batches.",
-        )
-    checked, unsound = check_events(entry.events, nesting=limits.nesting)
+    checked, unsound = check_events(_events(entry, limits), nesting=limits.nesting)
     if unsound:
         raise unsound[0][1]
     named = dict.fromkeys(digest for one in checked for digest in one.refers)
@@ -172,7 +175,30 @@ def _whole(
         bytes=size,
         summary=summary_of(checked, run_id=run_id, bodies=own, size=size),
     )
-    return Whole(facts=facts, batch=packed(batch))
+    return Whole(facts=facts, batch=batch)
+
+
+def _events(entry: Entry, limits: Limits) -> list[Event] | list[Raw]:
+    """Return the events, read all at once where all can be; else each has to be tried."""
+    try:
+        events: list[Event] | list[Raw] = _event_decoder.decode(entry.events)
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError):
+        events = _raw_events(entry)
+    if len(events) > limits.batch_events:
+        raise LimitExceeded(
+            "the run has too many events for one request",
+            expected=f"at most {limits.batch_events}",
+            found=len(events),
+            hint="Make the run, and append its events in batches.",
+        )
+    return events
+
+
+def _raw_events(entry: Entry) -> list[Raw]:
+    try:
+        return _raw_decoder.decode(entry.events)
+    except msgspec.MsgspecError as error:
+        raise InvalidEvent("the run's events are no list", found=str(error)) from error
 
 
 # ---- the transactions
