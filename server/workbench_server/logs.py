@@ -30,7 +30,8 @@ _bound: ContextVar[dict[str, Any] | None] = ContextVar("bound", default=None)
 @contextmanager
 def binding(**ids: Any) -> Iterator[dict[str, Any]]:
     """Put these ids on every line logged within."""
-    token = _bound.set((_bound.get() or {}) | ids)
+    known = {name: value for name, value in ids.items() if value is not None}
+    token = _bound.set((_bound.get() or {}) | known)
     try:
         yield _bound.get() or {}
     finally:

@@ -212,7 +212,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     ),
     "limit": ("How many at most.", {}),
     "cursor": ("Where the next page begins: `next_cursor` of the page before.", {}),
-    "sort": ("A column, descending; ascending where `+` or `asc` is said of it.", {}),
+    "sort": ("A column, as `column`, `column:asc` or `column:desc`.", {}),
     "source": ("Where an imported run came from.", {}),
     "status": ("Runs of any of these statuses.", {}),
     "health": ("Runs of any of these healths.", {}),

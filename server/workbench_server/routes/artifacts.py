@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from workbench.errors import ArtifactNotFound, InvalidEvent
+from workbench.errors import ArtifactNotFound, InvalidEvent, UnsupportedMedia
 from workbench_server.access import Caller, Reader, Writer
 from workbench_server.artifacts import Wanted, list_artifacts
 from workbench_server.database import transaction
@@ -20,12 +21,17 @@ from workbench_server.storage import get, put
 router = APIRouter(tags=["artifacts"])
 
 _ANY = "application/octet-stream"
+_MOST_MEDIA_TYPE = 255
+_MEDIA_TYPE = re.compile(
+    r"[\w.+-]+/[\w.+-]+(\s*;\s*[\w.-]+=[\w.+/:-]+|\s*;\s*[\w.-]+=\"[^\"\\]*\")*", re.ASCII
+)
 
 
 @router.put("/artifacts/{sha256}", status_code=201)
 async def put_artifact(request: Request, caller: Writer, sha256: str) -> Response:
     """Keep the bytes; their digest has to be the address."""
     request.app.state.rates.check(caller)
+    media_type = _media_type(request)
     data = await read_body(request, most=limits_of(request).artifact_bytes)
     request.app.state.rates.admit(caller, bytes=len(data))
     found = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
@@ -36,7 +42,7 @@ async def put_artifact(request: Request, caller: Writer, sha256: str) -> Respons
         "workspace_id": caller.workspace_id,
         "sha256": bytes.fromhex(sha256),
         "size": len(data),
-        "media_type": request.headers.get("content-type", _ANY),
+        "media_type": media_type,
     }
     async with transaction(request.app.state.pool, caller.workspace_id) as connection:
         await connection.execute(queries("reading")["put_artifact"], facts)
@@ -80,7 +86,22 @@ async def get_artifact(request: Request, caller: Reader, sha256: str) -> Respons
     if row is None:
         raise ArtifactNotFound("no artifact of this sha-256", where=sha256)
     data = await get(request.app.state.storage, _path(request, caller, sha256))
-    return Response(data, media_type=row["media_type"])
+    # Whatever it says it is: a browser keeps it as a file and never runs it as a page of ours.
+    kept = {"Content-Disposition": f'attachment; filename="{sha256}"'}
+    return Response(data, headers=kept | {"Content-Type": row["media_type"]})
+
+
+def _media_type(request: Request) -> str:
+    said = request.headers.get("content-type", "").strip() or _ANY
+    if len(said) > _MOST_MEDIA_TYPE or not _MEDIA_TYPE.fullmatch(said):
+        raise UnsupportedMedia(
+            "the media type is none",
+            where="Content-Type",
+            expected="type/subtype, with parameters where it has any",
+            found=said[:80],
+            hint=f"Leave it out, and the bytes are kept as {_ANY}.",
+        )
+    return said
 
 
 def _path(request: Request, caller: Caller, sha256: str) -> str:

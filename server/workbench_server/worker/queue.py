@@ -14,6 +14,7 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from sqlalchemy.exc import OperationalError
 
 from workbench.errors import Unavailable
+from workbench_server import logs
 from workbench_server.queries import queries
 from workbench_server.storage import open_storage
 from workbench_server.worker.lake import open_lake
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 _EVERY_TEN_SECONDS = "* * * * * */10"
 _EVERY_FIVE_SECONDS = "* * * * * */5"
 _QUEUE = "workbench"
+_log = logging.getLogger("workbench.worker")
 
 
 def work(configuration: Configuration) -> int:
     """Work until stopped."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    logs.configure(configuration.log_level)
     url = configuration.need("worker_database_url")
     storage = open_storage(configuration.need("storage_url"))
     deadlines = Deadlines.from_environment()
@@ -61,10 +63,12 @@ def make_app(worker: Worker, *, deadlines: Deadlines) -> procrastinate.App:
     @app.task(name="snapshot", queue=_QUEUE, retry=3)
     async def _snapshot(workspace_id: str, job_id: str | None = None) -> None:
         work = (worker, UUID(workspace_id))
-        if job_id is None:
-            await asyncio.to_thread(snapshot, *work)
-        else:
-            await asyncio.to_thread(run_job, *work, job_id=UUID(job_id))
+        with logs.binding(job="snapshot", job_id=job_id, workspace=workspace_id):
+            if job_id is None:
+                runs = await asyncio.to_thread(snapshot, *work)
+            else:
+                runs = await asyncio.to_thread(run_job, *work, job_id=UUID(job_id))
+            _log.info("the lake has %d more runs", runs, extra={"facts": {"runs": runs}})
 
     @app.periodic(cron=_EVERY_TEN_SECONDS)
     @app.task(name="take_up", queue=_QUEUE)

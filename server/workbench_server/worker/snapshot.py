@@ -45,7 +45,7 @@ def check_role(url: str) -> None:
         raise unsafe_role(role)
 
 
-def run_job(worker: Worker, workspace_id: UUID, *, job_id: UUID) -> None:
+def run_job(worker: Worker, workspace_id: UUID, *, job_id: UUID) -> int:
     """Bring the lake up to date because somebody asked, and say what came of it."""
     _say(worker, workspace_id, job_id, status="running")
     try:
@@ -54,6 +54,7 @@ def run_job(worker: Worker, workspace_id: UUID, *, job_id: UUID) -> None:
         _say(worker, workspace_id, job_id, status="failed", error={"title": str(error)})
         raise
     _say(worker, workspace_id, job_id, status="done", progress={"runs": runs})
+    return runs
 
 
 def _say(
