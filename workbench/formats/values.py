@@ -12,7 +12,7 @@ import msgspec
 from workbench.errors import MalformedFile
 from workbench.hashing import freeze
 
-_RARE = re.compile(rb'\d{19}|"\$type"')
+_RARE = re.compile(rb'(?:\A|[\[:,])\s*-?\d{19}|"\$type"')
 """What canonical JSON tags: numbers that may pass 64 bits, and keys that look like our tag."""
 
 _NOT_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\[\]{}"]+', re.DOTALL)

@@ -23,8 +23,9 @@ from foreign import (
     traces_of,
 )
 
-from workbench.formats import counts
+from workbench.formats import counts, values
 from workbench.frames.messages import message_rows
+from workbench.hashing import dumps
 
 
 def _tool_pairs(run):
@@ -422,3 +423,25 @@ def test_a_path_of_four_parts_is_a_key_of_four_parts():
     [trace] = traces_of("agentdojo", dojo([]), path=PurePath(*DOJO_PATH.parts[-4:]))
 
     assert trace.key.endswith("banking/user_task_0/none/none.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"n": 123456789012345678901234567890}',
+        '{"n":-123456789012345678901234567890}',
+        '{"n":\n\t123456789012345678901234567890 }',
+        "[1,123456789012345678901234567890]",
+        "[ -123456789012345678901234567890]",
+        "123456789012345678901234567890",
+        " -123456789012345678901234567890",
+    ],
+)
+def test_a_number_beyond_64_bits_is_tagged_wherever_it_stands(text):
+    assert b'"$type":"int"' in dumps(values.decode(text.encode()))
+
+
+def test_digits_within_a_text_are_text():
+    read = values.decode(b'{"iban": "DE89370400440532013000", "n": 1}')
+
+    assert read == {"iban": "DE89370400440532013000", "n": 1}
