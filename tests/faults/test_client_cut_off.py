@@ -6,7 +6,7 @@ import socket
 import struct
 
 import pytest
-from plays import Play
+from plays import Play, end_all
 from writers import Line, batch_of
 
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: close() sends a reset, not a FIN
@@ -81,7 +81,7 @@ def test_a_batch_cut_off_anywhere_is_stored_once(stack, server, rng, turn):
     play.start(0)
     play.reach(rng.random())
     assert play.look() == []
-    play.end()
+    end_all(play)
     assert sum(writer.line.cuts for writer in play.writers) > 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from machines import postgres_machine, stack_on
-from plays import Play
+from plays import Play, end_all
 from writers import Maker
 
 _STEPS = ("-1d", "-3600", "-5", "+0", "+3600", "-0.5")
@@ -83,8 +83,16 @@ def test_clocks_that_step_back_change_no_order(rig, rng, turn):
     for share in sorted(rng.random() * 0.9 for _ in range(3)):
         play.reach(share)
         step(file, rng.choice(_STEPS))
-    play.end()
+        assert heard(play) == (200, "running")
+    end_all(play)
     assert pages(play, rng) == list(range(1, len(play.known.sent) + 1))
+
+
+def heard(play):
+    line = play.line()
+    status, answer = line.send("POST", f"/runs/{play.run_id}/heartbeat")
+    line.close()
+    return status, answer["status"]
 
 
 def pages(play, rng):
@@ -108,7 +116,7 @@ def test_the_clock_really_stepped_back(rig, rng):
     play.start(1, total=200, most=3)
     play.reach(0.3)
     step(file, "-1d")
-    play.end()
+    end_all(play)
     times = received(stack, play.run_id)
     assert times != sorted(times)
 

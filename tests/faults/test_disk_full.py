@@ -20,7 +20,7 @@ from machines import (
     stack_on,
     until,
 )
-from plays import Play
+from plays import Play, end_all
 from writers import Line
 
 
@@ -79,7 +79,7 @@ def test_a_full_disk_of_the_database_loses_nothing_acknowledged(rig, rng, turn):
     rig.disk.free()
     revive(rig.machine)
     assert play.look() == []
-    play.end()
+    end_all(play)
 
 
 def test_the_disk_was_really_full(rig, rng):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 
 import proof
 import pytest
 from followers import Follower
 from machines import PATIENCE_S, end, until
-from plays import Play
+from plays import Play, end_all
+
+from workbench.store import connect
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +57,36 @@ def stored(play):
 def test_readers_that_come_back_see_every_event_once(stack, servers, rng, turn):
     play = Play(stack=stack, servers=servers, rng=rng)
     early = follow(play, servers, 3)
-    play.start(total=200, most=6)
-    play.reach(rng.random() * 0.9)
-    late = follow(play, servers, 2)
-    if turn % 4 == 0:
-        end(servers[1].process, rng.choice([signal.SIGTERM, signal.SIGKILL]))
-        servers[1].start()
-    play.end()
+    with connect(servers[1].url, stack.workspace.api_key) as store:
+        frames, product = follow_by_the_library(store, play)
+        play.start(total=200, most=6)
+        play.reach(rng.random() * 0.9)
+        late = follow(play, servers, 2)
+        if turn % 4 == 0:
+            end(servers[1].process, rng.choice([signal.SIGTERM, signal.SIGKILL]))
+            servers[1].start()
+        end_all(play)
+        product.join(PATIENCE_S)
     assert wait([*early, *late]) == []
     for reader in (*early, *late):
         assert stored(play) == reader.seen
+    assert stored(play) == [row for one in frames for row in one.select("seq", "digest").rows()]
+
+
+def follow_by_the_library(store, play):
+    """Follow as a notebook does: one loop over frames, and no word about broken connections."""
+    frames = []
+    following = store.follow(play.run_id)
+    thread = threading.Thread(target=lambda: frames.extend(following), daemon=True)
+    thread.start()
+    return frames, thread
 
 
 @pytest.mark.parametrize("step", [-1, 1])
 def test_a_reader_that_goes_on_from_another_place_is_found_out(stack, servers, rng, step):
     play = Play(stack=stack, servers=servers, rng=rng)
     play.start(total=60)
-    play.end()
+    end_all(play)
     reader, *_ = follow(
         play, servers, 1, breaks=(20,), back=lambda last: max(last + step, 0) if last else 0
     )
@@ -88,6 +104,6 @@ def test_a_stopping_server_says_so(stack, rng):
     server.terminate()
     until(lambda: "shutdown" in readers[0].said or readers[0].wrong, "it is told")
     server.start()
-    play.end()
+    end_all(play)
     assert wait(readers) == []
     assert stored(play) == readers[0].seen

@@ -7,7 +7,7 @@ import signal
 import psycopg
 import pytest
 from machines import stack_on
-from plays import Play
+from plays import Play, end_all
 
 
 @pytest.fixture(scope="module")
@@ -16,12 +16,13 @@ def server(stack):
 
 
 def test_a_restarted_database_loses_nothing_acknowledged(machine, stack, server, rng, turn):
-    play = Play(stack=stack, servers=[server], rng=rng)
-    play.start()
-    play.reach(rng.random() * 0.9)
+    plays = [Play(stack=stack, servers=[server], rng=rng) for _ in range(2)]
+    for play in plays:
+        play.start(2)
+    plays[0].reach(rng.random() * 0.9)
     machine.restart(rng.choice([signal.SIGINT, signal.SIGQUIT]))
-    assert play.look() == []
-    play.end()
+    assert [play.look() for play in plays] == [[], []]
+    end_all(*plays)
 
 
 def test_a_database_that_commits_later_is_found_out(machine, tmp_path, rng):

@@ -6,7 +6,7 @@ import random
 
 import psycopg
 import pytest
-from plays import Play
+from plays import Play, end_all
 from proof import Known, check, check_walls, snapshot
 from running import _database, make_workspace
 
@@ -81,7 +81,7 @@ def play(stack):
     """A run of two writers that nothing befell."""
     made = Play(stack=stack, servers=[stack.server()], rng=random.Random(1))
     made.start(2, total=40)
-    made.end()
+    end_all(made)
     return made
 
 

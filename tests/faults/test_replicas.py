@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from machines import end
-from plays import Play
+from plays import Play, end_all
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_a_replica_added_and_removed_loses_and_doubles_nothing(stack, staying, g
     end(going.process, number)
     assert play.look() == []
     play.servers.remove(going)
-    play.end()
+    end_all(play)
     assert number == signal.SIGKILL or going.process.returncode in (0, -signal.SIGTERM)
 
 

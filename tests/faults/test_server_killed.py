@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from machines import until
-from plays import Play
+from plays import Play, end_all
 from recorders import Recorder
 
 from workbench.store import connect
@@ -16,30 +15,23 @@ def server(stack):
 
 
 def test_a_killed_server_loses_nothing_acknowledged(stack, server, rng, turn):
-    play = Play(stack=stack, servers=[server], rng=rng)
-    play.start()
-    play.reach(rng.random())
-    server.kill()
-    assert play.look() == []
-    server.start()
-    play.end()
-
-
-def test_a_recorder_survives_a_killed_server(stack, server, rng, turn):
+    plays = [Play(stack=stack, servers=[server], rng=rng) for _ in range(2)]
     with connect(server.url, stack.workspace.api_key) as store:
         recorder = Recorder(store)
-        play = Play(
+        recorded = Play(
             stack=stack, servers=[server], rng=rng, run_id=recorder.run_id, known=recorder.known
         )
         recorder.start()
-        wanted = rng.randrange(150)
-        until(lambda: len(recorder.known.acknowledged) >= wanted, "the recorder is under way")
+        for play in plays:
+            play.start(2)
+        plays[0].reach(rng.random())
         server.kill()
-        assert play.look() == []
+        assert [play.look() for play in (*plays, recorded)] == [[], [], []]
         server.start()
         recorder.end()
+    end_all(*plays)
     assert recorder.journal.error is None
-    assert play.look(complete=True) == []
+    assert recorded.look(complete=True) == []
 
 
 def test_a_server_that_answers_before_it_commits_is_found_out(stack, rng):
