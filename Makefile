@@ -30,7 +30,8 @@ bench: $(READY)
 
 soak: $(READY)
 	@WORKBENCH_SOAK_S=600 $(BIN)/python -m pytest -s tests/soak
-	@WORKBENCH_FAULT_TIMES=200 $(BIN)/python -m pytest tests/faults
+	@sh tests/install-faketime.sh
+	@WORKBENCH_FAULT_TIMES=200 $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults
 
 check-s3: $(READY)
 	@sh tests/install-ceph.sh
