@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _LISTING = Listing(
     name="sessions",
     keys={
-        "last_at": Key(kind=TIME, of=itemgetter("last_at"), nulls=False),
-        "first_at": Key(kind=TIME, of=itemgetter("first_at"), nulls=False),
-        "session": Key(kind=TEXT, of=itemgetter("session"), nulls=False),
-        "runs": Key(kind=COUNT, of=itemgetter("runs"), nulls=False),
-        "errors": Key(kind=COUNT, of=lambda row: int(row["errors"]), nulls=False),
-        "duration_ms": Key(kind=NUMBER, of=itemgetter("duration_ms")),
-        "cost": Key(kind=NUMBER, of=itemgetter("cost")),
-        "tokens": Key(kind=COUNT, of=lambda row: int(row["tokens"]), nulls=False),
+        "last_at": Key(kind=TIME, of=itemgetter("key"), nulls=False),
+        "first_at": Key(kind=TIME, of=itemgetter("key"), nulls=False),
+        "session": Key(kind=TEXT, of=itemgetter("key"), nulls=False),
+        "runs": Key(kind=COUNT, of=itemgetter("key"), nulls=False),
+        "errors": Key(kind=COUNT, of=lambda row: int(row["key"]), nulls=False),
+        "duration_ms": Key(kind=NUMBER, of=itemgetter("key")),
+        "cost": Key(kind=NUMBER, of=itemgetter("key")),
+        "tokens": Key(kind=COUNT, of=lambda row: int(row["key"]), nulls=False),
     },
     usual="last_at",
     tie="session",
@@ -42,7 +42,8 @@ async def list_sessions(
     said = {} if session is None else {"session": asked.text(session, where="session")}
     sql, parameters = queries("sessions"), said | {"workspace_id": workspace_id}
     order = order_of(_LISTING, page, said=said)
-    parts = [sql["pick"], *(sql[name] for name in said), *order.pieces(page, into=parameters)]
+    pick = sql["pick"].replace(b"{key}", sql[f"key_{order.key}"])
+    parts = [pick, *(sql[name] for name in said), *order.pieces(page, into=parameters)]
     async with transaction(pool, workspace_id) as connection:
         found = await connection.execute(b"\n".join(parts), parameters)
         picked, cursor = order.cut(await found.fetchall(), page)

@@ -2,9 +2,9 @@
 -- left out: it would be counted twice.
 
 -- name: pick
--- Which sessions a page shows: only what they can be sorted by is summed for all of them. As numeric,
--- a sum is the same in whatever order its rows come, and a page begins where the last one ended.
-select * from (
+-- Which sessions a page shows: only what they are sorted by is summed for all of them. As numeric, a
+-- sum is the same in whatever order its rows come, and a page begins where the last one ended.
+select session, {key} as key from (
   select
     session,
     count(*) as runs,
