@@ -132,10 +132,16 @@ def serving(database, server_environment):
     api_key = make_workspace(database, "followed").api_key
     with ExitStack() as stack:
 
-        def start(*, port: int = 0, **pace: Any) -> Serving:
+        def start(*arguments: str, port: int = 0, **pace: Any) -> Serving:
             variables = {f"WORKBENCH_LIVE_{name.upper()}": str(pace[name]) for name in pace}
             process = stack.enter_context(
-                service("serve", "--port", str(port), environment=server_environment | variables)
+                service(
+                    "serve",
+                    "--port",
+                    str(port),
+                    *arguments,
+                    environment=server_environment | variables,
+                )
             )
             return Serving(url=_url_of(process), api_key=api_key, process=process)
 

@@ -13,7 +13,7 @@ from speaking import Client, event
 
 from workbench import frames
 from workbench.errors import RunNotFound, Unauthenticated, Unavailable, UsageError
-from workbench.store import connect, read
+from workbench.store import RemoteStore, connect, read
 from workbench.store.export import export
 from workbench.store.follow import Following, Source
 from workbench.store.sse import Blocks
@@ -118,6 +118,23 @@ def test_another_thread_can_end_it(alone):
     assert list(following) == []
 
 
+def test_another_thread_can_end_it_over_a_local_socket_too(serving, tmp_path):
+    path = str(tmp_path / "s")
+    server = serving("--socket", path)
+    client = Client(server.url, server.api_key)
+    run_id = begun(client)
+    client.http.close()
+    with RemoteStore(server.url, server.api_key, local_socket=path) as store:
+        following = store.follow(run_id)
+        seen = []
+        widget = threading.Thread(target=lambda: seen.extend(following))
+        widget.start()
+        until(lambda: seen, "the first frame")
+        following.close()
+        widget.join(PATIENCE_S)
+        assert not widget.is_alive()
+
+
 @pytest.mark.parametrize("leave", ["close", "with", "break"])
 def test_its_connection_ends_with_it(alone, leave):
     run_id = begun(alone.client)
@@ -219,6 +236,7 @@ def test_a_run_in_files_is_given_whole(store, client, tmp_path):
     export([store.run(run_id)], tmp_path / "runs")
     run = read(tmp_path / "runs").run(run_id)
     assert [frame["seq"].to_list() for frame in run.follow(after=1)] == [[2, 3, 4]]
+    assert list(run.follow(after=4)) == []
 
 
 TEXT = (
