@@ -156,13 +156,23 @@ class Run:
         """Return an iterator of frames of the run's events as they come; see `RemoteStore.follow`.
 
         The frames of this object stay as they are; `refresh` reads them anew.
+
+        Examples
+        --------
+        >>> from workbench.store import read
+        >>> store = read("datasets")
+        >>> run = store.run(store.runs()["run_id"][0])
+        >>> for frame in run.follow(after=2):
+        ...     print(frame["seq"][0], frame.height == run.events.height - 2)
+        3 True
         """
         follow = getattr(self.store, "follow", None)
         if follow is not None:
             following: Following = follow(self, after=after, timeout=timeout)
             return following
         # what lies in files has ended
-        return iter([self.store.events(self.run_id, after=after)])
+        frame = self.store.events(self.run_id, after=after)
+        return iter([frame] if frame.height else [])
 
     def timeline(self, **options: Any) -> Any:
         """Return the run's timeline widget."""
