@@ -48,6 +48,7 @@ RANGES: dict[str, tuple[int, int]] = {
 BATCH_EVENTS = DEFAULT.batch_events
 NESTING = DEFAULT.nesting
 
+_PACKING = "Pack the whole body once, with gzip or zstd, or leave Content-Encoding out."
 _NOT_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^\[\]{}"]+', re.DOTALL)
 _PAIR = re.compile(rb"\{\}|\[\]")
 
@@ -94,7 +95,10 @@ def decompressed(raw: bytes, encoding: str, *, most: int = DEFAULT.unpacked_byte
             return _unzstd(raw, most)
         case other:
             raise UsageError(
-                "the content encoding is not known", expected="gzip or zstd", found=other[:40]
+                "the content encoding is not known",
+                expected="gzip or zstd",
+                found=other[:40],
+                hint=_PACKING,
             )
 
 
@@ -103,11 +107,11 @@ def _gunzipped(raw: bytes, most: int) -> bytes:
     try:
         data = reader.decompress(raw, most + 1)
     except zlib.error as error:
-        raise UsageError("the body is not gzip", found=str(error)) from error
+        raise UsageError("the body is not gzip", found=str(error), hint=_PACKING) from error
     if len(data) > most:
         raise _too_large(most)
     if not reader.eof or reader.unused_data:
-        raise UsageError("the gzip body is cut off or has something behind it")
+        raise UsageError("the gzip body is cut off or has something behind it", hint=_PACKING)
     return data
 
 
@@ -116,9 +120,9 @@ def _unzstd(raw: bytes, most: int) -> bytes:
     try:
         data = reader.decompress(raw) if _fits(raw, most) else b""
     except zstandard.ZstdError as error:
-        raise UsageError("the body is not zstd", found=str(error)) from error
+        raise UsageError("the body is not zstd", found=str(error), hint=_PACKING) from error
     if not reader.eof or reader.unused_data:
-        raise UsageError("the zstd body is cut off or has something behind it")
+        raise UsageError("the zstd body is cut off or has something behind it", hint=_PACKING)
     return data
 
 

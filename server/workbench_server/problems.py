@@ -42,6 +42,22 @@ _STATUS: dict[type[errors.WorkbenchError], int] = {
     errors.UnsupportedMedia: 415,
 }
 
+_HINTS: dict[type[errors.WorkbenchError], str] = {
+    errors.InvalidEvent: "Mend it and send it again: nothing of this request was stored.",
+    errors.UnknownSchemaVersion: "Use a sender and a server of the same version.",
+    errors.MissingBodies: "Send them in the batch's bodies.",
+    errors.SequenceGap: "Send again from the number that was expected.",
+    errors.SequenceConflict: "Give each process a writer of its own name, and each event one number.",
+    errors.RunClosed: "Stop sending: the run is over. What was announced is still taken.",
+    errors.RunNotFound: "GET /v1/runs lists the runs of this key's workspace.",
+    errors.ArtifactNotFound: "PUT the bytes first; GET /v1/artifacts lists what runs made.",
+    errors.LimitExceeded: "Send less at once, or let an admin raise the limit.",
+    errors.Forbidden: "Use a key of a higher role; `workbench keys` makes them.",
+    errors.UsageError: "GET /openapi.json describes what this address takes.",
+    errors.Conflict: "Read what is there, and send what fits it.",
+    errors.Unavailable: "Try again in a moment; GET /v1/ready says what is missing.",
+}
+
 
 def status_of(error: errors.WorkbenchError) -> int:
     """Return the HTTP status of an error of the tree."""
@@ -68,6 +84,8 @@ def problem(
 def encoded(error: errors.WorkbenchError, *, status: int, request_id: str | None) -> bytes:
     """Return the error as JSON; its facts stand in `details`, the sides also beside the title."""
     facts = error.as_problem()
+    if error.hint is None and (usual := _usual_hint(error)) is not None:
+        facts["hint"] = usual
     sides = {name: facts[name] for name in ("where", "expected", "found", "hint") if name in facts}
     content = facts | {
         "type": f"urn:workbench:{error.code}",
@@ -78,6 +96,11 @@ def encoded(error: errors.WorkbenchError, *, status: int, request_id: str | None
         "details": sides | facts["details"],
     }
     return msgspec.json.encode(content, enc_hook=str)
+
+
+def _usual_hint(error: errors.WorkbenchError) -> str | None:
+    """Return what to do about an error of this kind, where its own place does not know better."""
+    return next((_HINTS[kind] for kind in type(error).__mro__ if kind in _HINTS), None)
 
 
 def _headers(error: errors.WorkbenchError, status: int) -> dict[str, str]:

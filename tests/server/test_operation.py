@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -188,6 +189,23 @@ def test_each_line_of_the_log_is_json_with_the_ids_of_its_request(database, serv
     text = json.dumps(lines)
     assert workspace.api_key not in text
     assert "private" not in text
+
+
+def test_a_failure_of_the_server_is_told_without_a_traceback_and_logged_with_it(own_server):
+    with psycopg.connect(own_server.database.owner_url, autocommit=True) as connection:
+        connection.execute("alter table runs rename to gone")
+    with client_of(own_server) as client:
+        answer = client.http.get("/runs")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (500, "workbench_error")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["request_id"] in problem["details"]["hint"]
+    assert not {"Traceback", "psycopg", "relation"} & set(re.findall(r"\w+", answer.text))
+    lines = [x for x in logged(own_server.process) if x.get("request_id") == problem["request_id"]]
+    assert [line["level"] for line in lines] == ["error", "warning"]
+    assert "Traceback" in lines[0]["exception"]
+    assert "UndefinedTable" in lines[0]["exception"]
 
 
 def test_the_level_of_the_log_is_chosen(database, server_environment):
