@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from machines import postgres_machine, stack_on
 from plays import Play, end_all
-from writers import Maker
+from writers import Maker, batch_of
 
 _STEPS = ("-1d", "-3600", "-5", "+0", "+3600", "-0.5")
 
@@ -86,6 +86,24 @@ def test_clocks_that_step_back_change_no_order(rig, rng, turn):
         assert heard(play) == (200, "running")
     end_all(play)
     assert pages(play, rng) == list(range(1, len(play.known.sent) + 1))
+
+
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_a_run_that_ended_before_it_began_has_no_duration(rig, rng, in_one_batch):
+    _, stack, server = rig
+    play = Play(stack=stack, servers=[server], rng=rng)
+    maker = Maker("w", rng)
+    began = maker.made("run_started", 1, {"input": 1}, fields={})
+    maker.at = lambda number: Maker.at(maker, number) - timedelta(days=1)
+    ended = maker.end(2, {"w": 2})
+    line = play.line()
+    for batch in [[began, ended]] if in_one_batch else [[began], [began, ended]]:
+        status, answer = line.send("POST", f"/runs/{play.run_id}/events", batch_of(batch))
+        assert status == 200, answer
+    _, row = line.send("GET", f"/runs/{play.run_id}")
+    line.close()
+    assert (row["status"], row["ended_at"] < row["started_at"]) == ("done", True)
+    assert row["duration_ms"] is None
 
 
 def heard(play):

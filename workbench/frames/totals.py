@@ -42,7 +42,9 @@ def run_row(header: RunHeader, events: pl.DataFrame) -> dict[str, Any]:
 def _times(events: pl.DataFrame) -> dict[str, Any]:
     begun = _first(events, "run_started", "started_at")
     over = _first(events, "run_ended", "started_at")
-    measured = (over - begun).total_seconds() * 1000 if begun and over else None
+    # a clock that stepped back in between cannot say how long it took
+    is_ordered = begun and over and over >= begun
+    measured = (over - begun).total_seconds() * 1000 if is_ordered else None
     said = _first(events, "run_ended", "duration_ms")
     return {
         "created_at": begun or events["started_at"].min(),

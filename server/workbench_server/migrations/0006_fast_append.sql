@@ -163,7 +163,11 @@ begin
     duration_ms = coalesce(
       r.duration_ms,
       b.duration_ms,
-      extract(epoch from b.ended_at - coalesce(r.started_at, b.started_at)) * 1000
+      -- A clock that stepped back in between cannot say how long it took.
+      case
+        when b.ended_at >= coalesce(r.started_at, b.started_at)
+        then extract(epoch from b.ended_at - coalesce(r.started_at, b.started_at)) * 1000
+      end
     ),
     status = coalesce(b.status, case r.status when 'lost' then 'running' else r.status end),
     closed = b.closes,

@@ -100,9 +100,13 @@ update runs set
   duration_ms = coalesce(
     duration_ms,
     %(duration_ms)s::double precision,
-    extract(
-      epoch from %(ended_at)s::timestamptz - coalesce(started_at, %(started_at)s::timestamptz)
-    ) * 1000
+    -- A clock that stepped back in between cannot say how long it took.
+    case
+      when %(ended_at)s::timestamptz >= coalesce(started_at, %(started_at)s::timestamptz)
+      then extract(
+        epoch from %(ended_at)s::timestamptz - coalesce(started_at, %(started_at)s::timestamptz)
+      ) * 1000
+    end
   ),
   status = case
     when closed then status

@@ -1,8 +1,10 @@
+from datetime import timedelta
+
 import pytest
-from handmade import Log, short_run
+from handmade import BEGIN, Log, short_run
 
 from workbench import frames
-from workbench.schema import RunHeader, RunStarted, StepEnded
+from workbench.schema import RunEnded, RunHeader, RunStarted, StepEnded
 
 
 def row(log: Log, **facts):
@@ -132,3 +134,12 @@ def test_input_that_is_not_pooled_needs_no_bodies():
 
 def test_a_run_without_events_has_no_input():
     assert frames.root_input(frames.from_events([]), dict) is None
+
+
+def test_a_run_that_ended_before_it_began_has_no_duration():
+    log = Log()
+    log.begin()
+    log.add("run_ended", RunEnded(), status="done", started_at=BEGIN - timedelta(hours=1))
+    ended = row(log)
+    assert ended["ended_at"] < ended["started_at"]
+    assert ended["duration_ms"] is None
