@@ -47,7 +47,7 @@ _HINTS: dict[type[errors.WorkbenchError], str] = {
     errors.UnknownSchemaVersion: "Use a sender and a server of the same version.",
     errors.MissingBodies: "Send them in the batch's bodies.",
     errors.SequenceGap: "Send again from the number that was expected.",
-    errors.SequenceConflict: "Give each process a writer of its own name, and each event one number.",
+    errors.SequenceConflict: "Give each process its own writer name, and each event one number.",
     errors.RunClosed: "Stop sending: the run is over. What was announced is still taken.",
     errors.RunNotFound: "GET /v1/runs lists the runs of this key's workspace.",
     errors.ArtifactNotFound: "PUT the bytes first; GET /v1/artifacts lists what runs made.",
