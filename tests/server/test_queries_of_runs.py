@@ -508,6 +508,22 @@ def test_a_search_finds_the_same_whichever_way_its_words_are_asked(client, serve
         assert len(found[0]) == len(client.http.get("/runs", params={"q": search}).json()["runs"])
 
 
+@pytest.mark.parametrize("walled", [True, False])
+def test_the_way_for_common_words_keeps_to_its_own_workspace_by_itself(
+    client, other, server, walled
+):
+    """As a role that no policy binds; without the condition the same run of another is heard."""
+    run_id = client.create(name="mine")
+    other.create(run_id=run_id, name="foreign")
+    query, parameters, _ = compose(Filter(q="foreign"), Page(), often=frozenset(["foreign"]))
+    if not walled:
+        query = query.replace(b"t.workspace_id = %(workspace_id)s", b"true")
+    with psycopg.connect(server.database.owner_url) as owner:
+        known = parameters | {"workspace_id": server.workspace.workspace_id}
+        rows = owner.execute(query, known).fetchall()
+    assert len(rows) == (0 if walled else 1)
+
+
 def test_the_words_of_other_workspaces_are_behind_the_wall(full):
     with psycopg.connect(full.app_url) as connection:
         connection.execute("select set_config('workbench.workspace', %s, true)", [str(WORKSPACE)])
