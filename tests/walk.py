@@ -147,7 +147,8 @@ def world(database, postgres, folder, *, with_other):
                 "update snapshots set updated_at = now() where workspace_id = %s", [OTHER]
             )
             owner.execute(
-                "update api_keys set key_id = replace(name, ' ', '-') where name is not null"
+                "update api_keys k set key_id = replace(coalesce(k.name, w.name || ' admin'), ' ', '-')"
+                " from workspaces w where w.workspace_id = k.workspace_id"
             )
         yield made
 
@@ -369,16 +370,24 @@ def get(route, path, **sent):
     return Step(method="GET", route=route, path=path, sent=sent)
 
 
-def changes():  # noqa: C901 - one list, in one order
+def changes():
     """Every way to write, in an order in which each still finds something to change."""
+    yield from making()
+    yield from appending()
+    yield from ending()
+    yield from keeping()
 
-    def step(method, route, path, **sent):
-        return Step(method=method, route=f"/v1{route}", path=path, sent=sent)
 
-    def events(*some, bodies=None):
-        body = {"bodies": bodies or {}}
-        return b'{"events":[%b],%b' % (b",".join(map(wire, some)), json.dumps(body).encode()[1:])
+def step(method, route, path, **sent):
+    return Step(method=method, route=f"/v1{route}", path=path, sent=sent)
 
+
+def events(*some, bodies=None):
+    body = {"bodies": bodies or {}}
+    return b'{"events":[%b],%b' % (b",".join(map(wire, some)), json.dumps(body).encode()[1:])
+
+
+def making():
     header = {"run_id": ENDED, "name": "own run", "agent": "own"}
     same = header | {"source": "test:one", "session": "s", "labels": {"k": "v", "who": "own"}}
     yield step("POST", "/runs", "/runs", json=same)
@@ -389,52 +398,67 @@ def changes():  # noqa: C901 - one list, in one order
         ({"run_id": UNBORN_TOO}, {"run_id": run_id(52)}),
         (same, header | {"name": f"{MARK} run"}),
     ):
-        several = [{"header": one} for one in headers]
+        begun = json.loads(wire(event("run_started", 1, {"input": "own"})))
+        several = [{"header": one, "events": [begun]} for one in headers]
         yield step("POST", "/batches", "/batches", json={"runs": several})
     for one in (ENDED, OPEN, ONLY_OTHER):
         yield step("PATCH", "/runs/{run_id}", f"/runs/{one}", json={"labels": {"new": "x"}})
-    appending = "/runs/{run_id}/events"
+
+
+APPENDING = "/runs/{run_id}/events"
+
+
+def appending():
     their_body, _ = a_message(f"what of {MARK}?")
     for one in (OPEN, ONLY_OTHER, GAP):
         at = f"/runs/{one}/events"
         started = event("run_started", 1, {"input": "own"})
         forged = event("run_started", 1, {"input": MARK})
         more = event("step_started", 2, {"input": 2}, step_id="x")
-        yield step("POST", appending, at, content=events(started))
-        yield step("POST", appending, at, content=events(forged))
-        yield step("POST", appending, at, content=events(started, more))
-        yield step("POST", appending, at, content=events(more))
+        yield step("POST", APPENDING, at, content=events(started))
+        yield step("POST", APPENDING, at, content=events(forged))
+        yield step("POST", APPENDING, at, content=events(started, more))
+        yield step("POST", APPENDING, at, content=events(more))
         # Bodies that only the other workspace ever sent: by the fast way and by the careful one.
         call = a_model_call(3, messages=[their_body])
-        yield step("POST", appending, at, content=events(*call))
-        yield step("POST", appending, at, content=events(more, *call))
+        yield step("POST", APPENDING, at, content=events(*call))
+        yield step("POST", APPENDING, at, content=events(more, *call))
         late = event("step_started", 1, {"input": 3}, step_id="y", writer="late")
-        yield step("POST", appending, at, content=events(late))
-        yield step("POST", appending, at, content=events(late, late))
+        yield step("POST", APPENDING, at, content=events(late))
+        yield step("POST", APPENDING, at, content=events(late, late))
         theirs = event("step_started", 1, {"input": 4}, step_id="z", writer="theirs")
-        yield step("POST", appending, at, content=events(late, theirs))
+        yield step("POST", APPENDING, at, content=events(late, theirs))
         asked, body = a_message("new")
         call = a_model_call(3, messages=[asked])
-        yield step("POST", appending, at, content=events(*call, bodies={asked: body}))
+        yield step("POST", APPENDING, at, content=events(*call, bodies={asked: body}))
         # A body that both have: by the fast way and, after a repeat, by the careful one.
         both, _ = a_message("shared", "assistant")
         call = a_model_call(5, messages=[both, asked])
-        yield step("POST", appending, at, content=events(call[0]))
-        yield step("POST", appending, at, content=events(*call))
+        yield step("POST", APPENDING, at, content=events(call[0]))
+        yield step("POST", APPENDING, at, content=events(*call))
         call = a_model_call(7, messages=[asked, both])
-        yield step("POST", appending, at, content=events(call[0]))
+        yield step("POST", APPENDING, at, content=events(call[0]))
+
+
+def ending():
+    # A run that both have open, each at another place.
+    more = event("step_started", 2, {"input": 2}, step_id="x")
+    yield step("POST", APPENDING, f"/runs/{CANCELLED}/events", content=events(more))
     for one in (CANCELLED, OPEN, ENDED, ONLY_OTHER):
         yield step("POST", "/runs/{run_id}/heartbeat", f"/runs/{one}/heartbeat")
     for one in (OPEN, ENDED, ONLY_OTHER):
         yield step("POST", "/runs/{run_id}/end", f"/runs/{one}/end", json={"status": "done"})
     for one in (CANCELLED, ONLY_OTHER):
         yield step("POST", "/runs/{run_id}/cancel", f"/runs/{one}/cancel", json={})
+
+
+def keeping():
     for data in (SHARED_BYTES, OTHER_BYTES):
         yield step("PUT", "/artifacts/{sha256}", f"/artifacts/{sha256(data)}", content=data)
     yield step("POST", "/snapshots", "/snapshots")
     yield step("POST", "/keys", "/keys", json={"role": "writer", "name": "new"})
     for key in (f"{MARK}-reader", "own-reader"):
         yield step("POST", "/keys/{key_id}/rotate", f"/keys/{key}/rotate")
-    for key in (f"{MARK}-reader", "own-reader"):
+    for key in (f"{MARK}-reader", "own-reader", "own-admin"):
         yield step("DELETE", "/keys/{key_id}", f"/keys/{key}")
     yield step("PATCH", "/limits", "/limits", json={"streams": 9})
