@@ -259,6 +259,36 @@ def test_the_sweep_sees_every_workspace_and_leaves_alone_what_is_being_written(
     assert silence(held, seconds=0) != []
 
 
+def test_search_and_sweep_work_where_the_owner_is_no_superuser_either(own_server):
+    """A managed database's owner is bound by the walls as everybody else."""
+    client = Client(own_server.url, own_server.api_key)
+    client.create(name="alone here")
+    other = Client(own_server.url, own_server.make_workspace("other").api_key)
+    theirs = other.create(name="alone there")
+    with psycopg.connect(own_server.database.owner_url, autocommit=True) as owner:
+        role = f"plain_{uuid4().hex[:8]}"
+        owner.execute(f"create role {role}")
+        owner.execute(f"grant select, update on all tables in schema public to {role}")
+        owner.execute(f"grant create on schema public to {role}")
+        for function in (
+            "runs_saying(text)", "said_often(text, integer)",
+            "sweep_runs(double precision, double precision)",
+        ):  # fmt: skip
+            owner.execute(f"alter function {function} owner to {role}")
+        owner.execute("update runs set heard_at = now() - interval '1 h'")
+        with psycopg.connect(own_server.database.worker_url, autocommit=True) as worker:
+            swept = worker.execute("select * from sweep_runs(60, 300)").fetchall()
+        assert {(str(run_id), status) for _, run_id, status, _ in swept} >= {(theirs, "lost")}
+        assert len(swept) == 2
+        for each, name in ((client, "alone here"), (other, "alone there")):
+            found = each.http.get("/runs", params={"q": "alone"}).json()["runs"]
+            assert [(row["name"], row["status"]) for row in found] == [(name, "lost")]
+        owner.execute(f"drop owned by {role} cascade")
+        owner.execute(f"drop role {role}")
+    client.http.close()
+    other.http.close()
+
+
 def test_the_app_role_cannot_sweep(server):
     with (
         psycopg.connect(server.database.app_url) as connection,

@@ -13,9 +13,9 @@ from workbench.local.account import dies_with_parent
 if TYPE_CHECKING:
     import signal
 
-# The parts get their own addresses and nothing of the caller's.
+# The parts get their own addresses and nothing of the caller's, but what says how they work.
 _NOT_INHERITED = ("WORKBENCH_", "PG")
-_INHERITED = ("WORKBENCH_AGENTS",)
+_INHERITED = ("WORKBENCH_AGENTS", "WORKBENCH_LOST_AFTER_S", "WORKBENCH_INCOMPLETE_AFTER_S")
 _VARIABLES = {
     "owner": "WORKBENCH_DATABASE_URL",
     "app": "WORKBENCH_APP_DATABASE_URL",
