@@ -100,6 +100,22 @@ def test_a_database_that_hangs_holds_no_probe_up(own_server):
     wait_until(lambda: httpx.get(f"{own_server.url}/v1/ready", timeout=20).status_code == 200)
 
 
+def test_doctor_tells_what_a_server_does_not_reach(own_server, monkeypatch, tmp_path):
+    from workbench import local
+
+    monkeypatch.setenv("WORKBENCH_URL", own_server.url)
+    monkeypatch.setenv("WORKBENCH_API_KEY", own_server.api_key)
+    home = local.home_at(tmp_path / "home")
+    names = ["home", "server", "database", "migrations", "storage", "jobs"]
+    assert {finding.name: finding.ok for finding in local.doctor(home)} == dict.fromkeys(
+        names, True
+    )
+    shutil.rmtree(own_server.storage)
+    bad = [finding for finding in local.doctor(home) if not finding.ok]
+    assert [finding.name for finding in bad] == ["storage"]
+    assert "WORKBENCH_STORAGE_URL" in bad[0].hint
+
+
 # ---- counters
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
 from workbench.cli import COMMANDS
@@ -25,6 +26,7 @@ from workbench.errors import (
     ReportFailed,
     StackError,
     Unavailable,
+    UsageError,
     WorkbenchError,
 )
 
@@ -87,25 +89,59 @@ def _version(*, value: bool) -> None:
 app = _application(cls=_Commands, no_args_is_help=True)
 
 
-@app.callback(context_settings={"help_option_names": ["-h", "--help"]})
+_HELP = """\
+Record, look, fork, replay, compare and report runs of AI agents.
+
+Example:
+
+    workbench import runs.json
+    workbench runs --json --limit 5
+    workbench COMMAND --help
+"""
+
+
+@app.callback(
+    help=_verbatim_examples(_HELP), context_settings={"help_option_names": ["-h", "--help"]}
+)
 def _root(
     *,
     version: bool = typer.Option(
         False, "--version", help="Print the version.", callback=lambda value: _version(value=value)
     ),
 ) -> None:
-    """Record, look, fork, replay, compare and report runs of AI agents."""
+    """Say the version, or go on to the command."""
     del version
 
 
 def run() -> None:
     """Run the command line of this process; foreign errors keep their traceback, ours do not."""
     try:
-        get_command(app)(prog_name="workbench")
+        ended = get_command(app)(prog_name="workbench", standalone_mode=False)
     except WorkbenchError as error:
         raise SystemExit(_report(error)) from None
+    except TyperException as error:
+        raise SystemExit(_misused(error)) from None
+    except Abort:
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    raise SystemExit(ended if isinstance(ended, int) else 0)
+
+
+def _misused(error: Any) -> int:
+    """Say how the command is used; with ``--json`` also as the one document that scripts read."""
+    error.show()
+    if "--json" in sys.argv:
+        wrong = UsageError(
+            error.format_message(), hint=f"`{_command_of(error)} --help` shows how it is used."
+        )
+        emit({"error": wrong.as_problem()}, as_json=True)
+    return int(error.exit_code)
+
+
+def _command_of(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return "workbench" if context is None else str(context.command_path)
 
 
 def _report(error: WorkbenchError) -> int:

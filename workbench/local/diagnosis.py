@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import WorkbenchError
+from workbench.errors import Unavailable, WorkbenchError
 from workbench.local import client, programs
 from workbench.local.home import is_locked, prepare
 from workbench.settings import Settings
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from workbench.local.home import Home
+
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ def _findings(home: Home) -> Iterator[Finding]:
     if settings.url:
         address = settings.url
         yield _tried("server", lambda: _server(address, settings.api_key))
+        yield from _readiness(address)
         return
     if not settings.database_url:
         yield _tried("programs", lambda: str(programs.installed()))
@@ -84,7 +87,7 @@ def _stack(home: Home) -> Iterator[Finding]:
     for name, part in told["parts"].items():
         yield _part(name, part)
     if told["state"] == "ready":
-        yield _tried("health", lambda: _health(told["url"], told["socket"]))
+        yield from _readiness(told["url"], local_socket=told["socket"])
 
 
 def _absent(home: Home) -> Finding:
@@ -128,17 +131,36 @@ def _part(name: str, part: dict[str, Any]) -> Finding:
     return Finding(name=name, ok=ok, detail=detail, hint=hint)
 
 
-def _health(url: str, local_socket: str) -> str:
-    import httpx
+def _readiness(url: str, *, local_socket: str | None = None) -> Iterator[Finding]:
+    """Say of each thing a server needs whether it reaches it."""
+    try:
+        answer = _asked(f"{url}/v1/ready", local_socket)
+    except Unavailable as error:
+        yield Finding(name="ready", ok=False, detail=f"{error.what}: {error.found}", hint=None)
+        return
+    details = answer.get("details") or {}
+    checks = answer.get("checks") or details.get("checks")
+    if not checks:
+        found = str(details.get("found") or answer.get("title") or answer)
+        yield Finding(name="ready", ok=False, detail=found, hint=details.get("hint"))
+        return
+    for name, state in checks.items():
+        # Without a worker runs are kept all the same; only the lake and the search wait for it.
+        ok = state == "ok" or name == "worker"
+        yield Finding(
+            name="jobs" if name == "worker" else name,
+            ok=ok,
+            detail=f"worker {state}" if name == "worker" else state,
+            hint=None if ok else details.get("hint"),
+        )
 
-    from workbench.errors import Unavailable
+
+def _asked(address: str, local_socket: str | None) -> dict[str, Any]:
+    import httpx
 
     try:
         transport = httpx.HTTPTransport(uds=local_socket)
-        with httpx.Client(transport=transport, timeout=5) as client:
-            answer = client.get(f"{url}/v1/health").json()
+        with httpx.Client(transport=transport, timeout=_PATIENCE_S) as client:
+            return dict(client.get(address).json())
     except (httpx.HTTPError, ValueError) as error:
-        raise Unavailable("the server does not answer", where=url, found=str(error)) from error
-    if answer.get("status") != "ok":
-        raise Unavailable("the server is not healthy", where=url, found=answer)
-    return f"database {answer.get('database')}, storage {answer.get('storage')}"
+        raise Unavailable("the server does not answer", where=address, found=str(error)) from error

@@ -123,6 +123,29 @@ def test_an_error_of_a_real_command_with_json_is_one_document(command, tmp_path)
     assert "home_unreadable" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("up", "--nonsense", "--json"), "workbench up --help"),
+        (("runs", "--limit", "many", "--json"), "workbench runs --help"),
+        (("show", "--json"), "workbench show --help"),
+        (("docter", "--json"), "workbench --help"),
+    ],
+)
+def test_wrong_use_with_json_is_one_document_as_well(command, arguments, hint):
+    code, printed, said = command(*arguments)
+    problem = json.loads(printed)["error"]
+    assert (code, problem["code"]) == (2, "usage_error")
+    assert problem["title"] in said
+    assert hint in problem["hint"]
+
+
+def test_help_of_all_commands_has_an_example(command):
+    code, printed, _ = command("--help")
+    assert code == 0
+    assert "workbench runs --json" in printed
+
+
 def test_a_foreign_error_keeps_its_traceback(raising, monkeypatch):
     raising(RuntimeError("a defect"))
     monkeypatch.setattr(sys, "argv", ["workbench", "fail"])
