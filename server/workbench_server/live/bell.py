@@ -60,7 +60,7 @@ class Bell:
                 async for payload in self._notifications():
                     pause = _FIRST_PAUSE_S
                     self._hear(payload)
-            except psycopg.Error as error:
+            except (psycopg.Error, OSError) as error:
                 _log.debug("listening was interrupted: %s", error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
@@ -92,7 +92,7 @@ class Bell:
                         pause = _FIRST_PAUSE_S
                         await self._send(connection)
                         await asyncio.sleep(_FLUSH_S)
-            except psycopg.Error as error:
+            except (psycopg.Error, OSError) as error:
                 _log.debug("notifying was interrupted: %s", error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
@@ -104,7 +104,7 @@ class Bell:
             for payload in _payloads(changed):
                 said = [_CHANNEL, self._name + payload]
                 await connection.execute("select pg_notify(%s, %s)", said)
-        except psycopg.Error:
+        except (psycopg.Error, OSError):
             self._changed |= changed
             self._due.set()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from workbench_server.database import Pool
     from workbench_server.live.pace import Pace
 
+_PASSING = (WorkbenchError, psycopg.Error, OSError)
 _READS_AT_ONCE = 6  # of the pool's connections, however many readers come back at once
+
+_log = logging.getLogger("workbench.live")
 
 
 class Hub:
@@ -60,6 +64,8 @@ class Hub:
         if self.pace.listen:
             work += [self._bell.listen(), self._bell.flush()]
         tasks = [asyncio.ensure_future(one) for one in work]
+        for task in tasks:
+            task.add_done_callback(_say_why)
         try:
             yield
         finally:
@@ -114,7 +120,7 @@ class Hub:
     async def _forever(self, work: Callable[[], Awaitable[None]], each_s: float) -> None:
         while True:
             await asyncio.sleep(each_s)
-            with suppress(WorkbenchError, psycopg.Error):
+            with suppress(*_PASSING):
                 await work()
 
     async def _look(self) -> None:
@@ -137,3 +143,9 @@ class Hub:
             for reader in readers:
                 if caller is None or caller.workspace_id != reader.topic.workspace_id:
                     reader.stop(Unauthenticated("the API key was revoked or has expired"))
+
+
+def _say_why(task: asyncio.Future[None]) -> None:
+    """Nobody awaits these tasks before the end: one that fails must not do so in silence."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("looking after followers has stopped", exc_info=error)
