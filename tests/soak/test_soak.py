@@ -121,7 +121,7 @@ def fuzz(url, api_key, seconds, folder, *choice):
         Path(sys.executable).with_name("schemathesis"), "run", f"{url}/openapi.json",
         "--header", f"Authorization: Bearer {api_key}", "--max-time", str(seconds),
         "--exclude-checks", LEFT_OUT, "--request-timeout", "20", "--continue-on-failure",
-        "--suppress-health-check", "all", "--warnings", "off", "--workers", "2",
+        "--suppress-health-check", "all", "--warnings", "off",
         "--exclude-path", STREAM, *choice,
     ]  # fmt: skip
     done = subprocess.run(
