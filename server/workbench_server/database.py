@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool.pool_async import AddConnection
 
 from workbench.errors import StackFailed, Unavailable, UnsafeRole
 from workbench_server.queries import queries
@@ -20,11 +21,23 @@ Connection = psycopg.AsyncConnection[dict[str, Any]]
 Pool = AsyncConnectionPool[Connection]
 
 _WAIT_S = 10.0
+_AGAIN_S = 0.5
+
+
+class _Pool(AsyncConnectionPool[Connection]):
+    """Looks for a database that is away as often at the end as at the beginning.
+
+    Left to itself a pool doubles its pause, and comes back up to twice as late as the database.
+    """
+
+    async def schedule_task(self, task: Any, delay: float) -> None:
+        soon = min(delay, _AGAIN_S) if isinstance(task, AddConnection) else delay
+        await super().schedule_task(task, soon)
 
 
 def make_pool(url: str, *, size: int = 16, autocommit: bool = False) -> Pool:
     """Return a closed pool of connections whose rows are dicts."""
-    return AsyncConnectionPool(
+    return _Pool(
         url,
         connection_class=psycopg.AsyncConnection[dict[str, Any]],
         kwargs={

@@ -127,6 +127,19 @@ class PostgresMachine:
             return False
         return True
 
+    def backends(self, *, terminate: bool = False) -> list[int]:
+        """Return the processes that serve servers, and end them if asked."""
+        wanted = "pg_terminate_backend(pid)" if terminate else "true"
+        with self.postgres.owner() as owner:
+            rows = owner.execute(
+                f"select pid, {wanted} from pg_stat_activity where usename = 'workbench_app'"
+            )
+            return [pid for pid, _ in rows]
+
+    def starts(self) -> int:
+        """Say how often it has come up so far, by itself or not."""
+        return self.log.read_text(errors="replace").count("ready to accept connections")
+
     def said(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
 
