@@ -31,7 +31,7 @@ class Shelf:
         sink = self._sinks[run_id]
         return frames.run_row(sink.header, self.events(run_id))
 
-    def events(self, run_id):
+    def events(self, run_id, **wanted):
         return frames.from_events(self._sinks[run_id].log)
 
     def bodies(self, run_id):

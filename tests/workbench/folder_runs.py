@@ -31,8 +31,8 @@ class FolderRuns:
         run.store = self
         return run
 
-    def events(self, run_id):
-        return stores.read(str(self._folders[run_id])).events(run_id)
+    def events(self, run_id, **wanted):
+        return stores.read(str(self._folders[run_id])).events(run_id, **wanted)
 
     def bodies(self, run_id):
         return stores.read(str(self._folders[run_id])).bodies(run_id)

@@ -13,7 +13,7 @@ from workbench.frames.columns import (
 )
 from workbench.frames.events import from_events, to_events
 from workbench.frames.messages import MESSAGES
-from workbench.frames.pairs import calls, steps
+from workbench.frames.pairs import FAILED, calls, steps
 from workbench.frames.root import root_body, root_input
 from workbench.frames.roots import content_lanes, content_root, log_root
 from workbench.frames.totals import run_row
@@ -22,6 +22,7 @@ __all__ = [
     "ARTIFACTS",
     "CALLS",
     "EVENTS",
+    "FAILED",
     "MESSAGES",
     "RUNS",
     "SESSIONS",

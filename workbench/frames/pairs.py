@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from workbench.frames import bodies
 from workbench.frames.columns import CALLS, STEPS, fitted
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
+FAILED = ("error", "cancelled")
+"""The statuses of an end that may tell what was raised."""
+
 _STARTS = ("step_started", "call_started")
 _LONGEST_MS = 1e12
 _ENDS = ("step_ended", "call_ended")
+_RAISED = '"exception"'
 _ALREADY_PAIRED = ("seq", "status", "started_at", "duration_ms", "effect", "order")
 
 
-def steps(events: pl.DataFrame) -> pl.DataFrame:
+def steps(events: pl.DataFrame, *, begun: datetime | None = None) -> pl.DataFrame:
     """Return one row per step of a run, with the columns `STEPS`.
 
     Parameters
     ----------
     events
-        All events of one run, with the columns `EVENTS`.
+        Events of one run, with the columns `EVENTS`. Of the payloads only those that tell of a
+        failure are looked at.
+    begun
+        When the run began, where its first event is not among them.
 
     Returns
     -------
@@ -27,9 +39,9 @@ def steps(events: pl.DataFrame) -> pl.DataFrame:
         In order of ``seq``. A step without its end is ``running``. An end whose start was never
         delivered is a row too, with its own ``seq`` in both columns.
     """
-    raised = pl.col("payload").str.contains('"exception"', literal=True)
+    raised = pl.col("status").is_in(FAILED) & pl.col("payload").str.contains(_RAISED, literal=True)
     light = events.with_columns(payload=pl.when(raised).then("payload"))
-    return fitted(_paired(light).with_columns(error=_error()), STEPS)
+    return fitted(_paired(light, begun).with_columns(error=_error()), STEPS)
 
 
 def calls(events: pl.DataFrame) -> pl.DataFrame:
@@ -40,7 +52,7 @@ def calls(events: pl.DataFrame) -> pl.DataFrame:
     return fitted(paired.with_columns(request, *came_back, error=_error()), CALLS)
 
 
-def _paired(events: pl.DataFrame) -> pl.DataFrame:
+def _paired(events: pl.DataFrame, begun: datetime | None = None) -> pl.DataFrame:
     """Join starts and ends; every column of a pair stands under its own name."""
     starts = events.filter(pl.col("event_type").is_in(_STARTS))
     ends = events.filter(pl.col("event_type").is_in(_ENDS)).rename(lambda name: f"ended_{name}")
@@ -65,14 +77,14 @@ def _paired(events: pl.DataFrame) -> pl.DataFrame:
             pl.coalesce("ended_content_hash", "content_hash").alias("content_hash"),
             *(pl.coalesce(f"ended_{name}", name).alias(name) for name in both),
         )
-        .with_columns(start_ms=_ms(pl.col("started_at") - _run_start(events)))
+        .with_columns(start_ms=_ms(pl.col("started_at") - _run_start(events, begun)))
         .sort("seq")
     )
 
 
-def _run_start(events: pl.DataFrame) -> pl.Expr:
-    begun = events.filter(pl.col("event_type") == "run_started")["started_at"].drop_nulls()
-    first = begun[0] if len(begun) else events["started_at"].min()
+def _run_start(events: pl.DataFrame, begun: datetime | None) -> pl.Expr:
+    said = events.filter(pl.col("event_type") == "run_started")["started_at"].drop_nulls()
+    first = said[0] if len(said) else begun or events["started_at"].min()
     return pl.lit(first, dtype=pl.Datetime("us", "UTC"))
 
 
@@ -93,9 +105,8 @@ def _ms(span: pl.Expr) -> pl.Expr:
 
 def _error() -> pl.Expr:
     """One line: ``Class: message`` of the exception, the class without its module."""
-    raised = pl.when(pl.col("ended_payload").str.contains('"exception"', literal=True)).then(
-        pl.col("ended_payload")
-    )
+    told = pl.col("ended_payload").str.contains(_RAISED, literal=True)
+    raised = pl.when(pl.col("ended_status").is_in(FAILED) & told).then(pl.col("ended_payload"))
     kind = raised.str.json_path_match("$.exception.class").str.replace(r"^.*:", "")
     message = raised.str.json_path_match("$.exception.message").replace("", None)
     return pl.when(kind.is_not_null()).then(

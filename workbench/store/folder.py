@@ -136,14 +136,16 @@ class FolderStore:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        failed: bool = False,
     ) -> pl.DataFrame:
         """Return a run's events by ``seq``; see `workbench.store.Store.events`."""
         wanted = frames.EVENTS if columns == "all" else frames.TIMELINE
         bounds = [("seq", ">", after), ("seq", "<", before)]
         found = self._table("events.parquet", wanted, run_id=run_id, bounds=bounds).sort("seq")
-        if limit is None:
-            return found
-        return found.tail(limit) if after is None and before is not None else found.head(limit)
+        if limit is not None:
+            last = after is None and before is not None
+            found = found.tail(limit) if last else found.head(limit)
+        return found.filter(pl.col("status").is_in(frames.FAILED)) if failed else found
 
     def bodies(self, run_id: str) -> dict[str, Body]:
         """Return digest → message body."""

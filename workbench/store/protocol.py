@@ -116,11 +116,13 @@ class Store(Protocol):
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        failed: bool = False,
     ) -> pl.DataFrame:
         """Return a run's events by ``seq``: those between ``after`` and ``before``, without both.
 
         The columns are `workbench.frames.EVENTS`, or the few of `workbench.frames.TIMELINE`.
-        ``limit`` keeps the first events, or the last where only ``before`` is given.
+        ``limit`` keeps the first events, or the last where only ``before`` is given; ``failed``, of
+        all these, what ends a step that failed or was cancelled.
         """
 
     def bodies(self, run_id: str) -> dict[str, Body]:

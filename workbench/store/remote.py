@@ -151,6 +151,7 @@ class RemoteStore:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        failed: bool = False,
     ) -> pl.DataFrame:
         """Return a run's events by ``seq``; see `workbench.store.Store.events`."""
         raw = self._wire.get(
@@ -160,7 +161,9 @@ class RemoteStore:
             after=after,
             before=before,
             limit=limit,
-            compression="lz4",
+            failed=failed,
+            # payloads were compressed better than this, and are long
+            compression="lz4" if columns == "timeline" else "none",
         )
         wanted = frames.EVENTS if columns == "all" else frames.TIMELINE
         return frames.fitted(pl.read_ipc_stream(io.BytesIO(raw)), wanted)

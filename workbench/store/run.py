@@ -7,13 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import polars as pl
 
 from workbench import frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import polars as pl
 
     from workbench.schema import Event
     from workbench.store.follow import Following
@@ -77,7 +76,47 @@ class Run:
     @cached_property
     def steps(self) -> pl.DataFrame:
         """Every step and call by ``seq``, with the columns `workbench.frames.STEPS`."""
-        return frames.steps(self.events)
+        if "events" in self.__dict__:
+            return frames.steps(self.events)
+        return self._steps(self.store.events(self.run_id, columns="timeline"))
+
+    def window(self, first: int, last: int) -> pl.DataFrame:
+        """Return the steps among some events, without reading the others.
+
+        Parameters
+        ----------
+        first, last
+            The events' ``seq``, both included.
+
+        Returns
+        -------
+        polars.DataFrame
+            With the columns `workbench.frames.STEPS`. A step that began before has its own end's
+            ``seq`` in both columns; one that ended later is ``running``.
+
+        Examples
+        --------
+        >>> from workbench.store import read
+        >>> store = read("datasets")
+        >>> run = store.run(store.runs()["run_id"][0])
+        >>> run.window(1, run.events["seq"].max()).equals(run.steps)
+        True
+        """
+        return self._steps(
+            self.store.events(self.run_id, columns="timeline", after=first - 1, before=last + 1)
+        )
+
+    def _steps(self, narrow: pl.DataFrame) -> pl.DataFrame:
+        """Pair narrow events; what was raised is read for those that failed, and only for them."""
+        failed = narrow.filter(pl.col("status").is_in(frames.FAILED))["seq"]
+        events = frames.fitted(narrow, frames.EVENTS)
+        if len(failed):
+            told = self.store.events(
+                self.run_id, failed=True, after=failed[0] - 1, before=failed[-1] + 1
+            )
+            payloads = told.select("seq", "payload")
+            events = events.drop("payload").join(payloads, on="seq", how="left").sort("seq")
+        return frames.steps(events, begun=self.info.get("started_at"))
 
     @cached_property
     def calls(self) -> pl.DataFrame:
