@@ -8,6 +8,7 @@ import os
 import sys
 
 from workbench.errors import StackError, StoreError, WorkbenchError
+from workbench.masking import without_secrets
 from workbench_server.configuration import Configuration
 
 
@@ -17,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(options.run(Configuration.from_environment(), options) or 0)
     except WorkbenchError as error:
-        print(f"{error.code}: {error}", file=sys.stderr)  # noqa: T201 - a command talks to its user
+        said = without_secrets(f"{error.code}: {error}")
+        print(said, file=sys.stderr)  # noqa: T201 - a command talks to its user
         return 3 if isinstance(error, (StackError, StoreError)) else 2
 
 

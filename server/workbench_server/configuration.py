@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Self
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
 from workbench.errors import UsageError
 from workbench.settings import Settings
 
@@ -49,7 +52,20 @@ class Configuration:
                 f"{variable} is not set",
                 hint=f"Set {variable}; `workbench up` sets it for the local stack.",
             )
+        if name.endswith("database_url"):
+            _check_address(f"WORKBENCH_{name.upper()}", value)
         return str(value)
+
+
+def _check_address(variable: str, value: str) -> None:
+    """Refuse what is no address of a database, without the words of the driver: it repeats it."""
+    try:
+        conninfo_to_dict(value)
+    except psycopg.ProgrammingError:
+        raise UsageError(
+            f"{variable} is no address of a database",
+            expected="postgresql://user:password@host:port/database",
+        ) from None
 
 
 def _log_level() -> str:

@@ -13,6 +13,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from workbench.errors import LimitExceeded
+from workbench.masking import without_secrets
 from workbench_server.logs import binding
 from workbench_server.problems import of_failure, problem
 
@@ -128,7 +129,7 @@ def _id_of(scope: Scope) -> str:
     """Take over the id a caller gave, where it is one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return str(value, "ascii")
+            return without_secrets(str(value, "ascii"))
     return str(uuid4())
 
 

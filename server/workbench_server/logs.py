@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import re
 import threading
 from collections import deque
 from contextlib import contextmanager
@@ -18,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from workbench.masking import without_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MOST_WAITING = 10_000
 _STANDARD_ERROR = 2
-_SECRETS = re.compile(r"(?i)(bearer\s+)[^\s\"',]+|(://[^\s:/@]*:)[^\s@]+(?=@)")
 _bound: ContextVar[dict[str, Any] | None] = ContextVar("bound", default=None)
 
 
@@ -70,17 +70,13 @@ class Lines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": _without_secrets(record.getMessage()),
+            "message": record.getMessage(),
         }
         facts |= _bound.get() or {}
         facts |= getattr(record, "facts", None) or {}
         if record.exc_info:
-            facts["exception"] = _without_secrets(self.formatException(record.exc_info))
-        return msgspec.json.encode(facts, enc_hook=str).decode()
-
-
-def _without_secrets(text: str) -> str:
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
+            facts["exception"] = self.formatException(record.exc_info)
+        return without_secrets(msgspec.json.encode(facts, enc_hook=str).decode())
 
 
 class _Handler(logging.Handler):

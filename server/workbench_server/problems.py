@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from workbench import errors
+from workbench.masking import without_secrets
 from workbench.schema import now
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def encoded(error: errors.WorkbenchError, *, status: int, request_id: str | None
         "request_id": request_id,
         "details": sides | facts["details"],
     }
-    return msgspec.json.encode(content, enc_hook=str)
+    # A key in a path or a body would come back in the error that names it.
+    return without_secrets(msgspec.json.encode(content, enc_hook=str).decode()).encode()
 
 
 def _usual_hint(error: errors.WorkbenchError) -> str | None:

@@ -29,6 +29,7 @@ from workbench.errors import (
     UsageError,
     WorkbenchError,
 )
+from workbench.masking import masked, without_secrets
 
 _ANSWER_IS_NO = (Diverged, ReportFailed)
 _NOT_REACHED = (StackError, Unavailable, AccessError)
@@ -145,9 +146,9 @@ def _command_of(error: Any) -> str:
 
 
 def _report(error: WorkbenchError) -> int:
-    note(f"workbench: {error.code}: {error}")
+    note(without_secrets(f"workbench: {error.code}: {error}"))
     if "--json" in sys.argv:
-        emit({"error": error.as_problem()}, as_json=True)
+        emit({"error": masked(error.as_problem())}, as_json=True)
     return exit_code(error)
 
 
