@@ -140,6 +140,7 @@ def test_a_request_that_has_begun_is_finished_and_the_connection_closed(own_serv
     wait_until(lambda: in_flight(own_server.url) == 1)
     own_server.process.terminate()
     wait_until(lambda: refuses(own_server.url))
+    threading.Event().wait(0.5)  # longer than a server that does not care would wait
     opened.sendall(a_body()[-1:])
     with opened.makefile("rb") as file:
         head, _, answer = file.read().partition(b"\r\n\r\n")  # until the server closes
