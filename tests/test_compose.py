@@ -81,7 +81,7 @@ def test_the_port_is_the_same_in_command_image_health_check_and_notebooks(servic
     assert [port] == dockerfile["EXPOSE"]
     check = services["server"]["healthcheck"]["test"][-1]
     address = urlsplit(re.search(r"http://[^']+", check)[0])
-    assert (str(address.port), address.path) == (port, "/v1/health")
+    assert (str(address.port), address.path) == (port, "/v1/ready")
     compile(check, "healthcheck", "exec")
     assert services["jupyterlab"]["environment"]["WORKBENCH_URL"] == f"http://server:{port}"
 
