@@ -24,10 +24,12 @@ _STEPS_SHOWN = 200
 def runs(
     *,
     status: Annotated[
-        list[str] | None, typer.Option(help="Only runs of this status, such as failed.")
+        list[str] | None,
+        typer.Option(metavar="STATUS", help="Only runs of this status, such as failed."),
     ] = None,
     health: Annotated[
-        list[str] | None, typer.Option(help="Only runs of this health, such as gap.")
+        list[str] | None,
+        typer.Option(metavar="HEALTH", help="Only runs of this health, such as gap."),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Only runs of this name.")] = None,
     agent: Annotated[str | None, typer.Option(help="Only runs of this agent.")] = None,
@@ -38,7 +40,7 @@ def runs(
     ] = None,
     mode: Annotated[str | None, typer.Option(help="Only replays of this mode.")] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="Only runs with this label, KEY:VALUE.")
+        list[str] | None, typer.Option(metavar="KEY:VALUE", help="Only runs with this label.")
     ] = None,
     search: Annotated[
         str | None,
@@ -64,8 +66,12 @@ def runs(
     ] = None,
     min_tokens: Annotated[int | None, typer.Option(min=0, help="So many tokens or more.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=0, help="So many tokens or less.")] = None,
-    min_ms: Annotated[float | None, typer.Option(min=0, help="Took so long or longer.")] = None,
-    max_ms: Annotated[float | None, typer.Option(min=0, help="Took no longer.")] = None,
+    min_ms: Annotated[
+        float | None, typer.Option(min=0, metavar="MS", help="Took so long or longer.")
+    ] = None,
+    max_ms: Annotated[
+        float | None, typer.Option(min=0, metavar="MS", help="Took no longer.")
+    ] = None,
     sort: Annotated[
         str | None,
         typer.Option(
