@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 
+from workbench_server.reading.aside import aside
 from workbench_server.reading.columns import batches
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 Compression = Literal["none", "lz4"]
 
 _SMALL = 2**16
-# Each thread keeps memory of its own, and there is no more than a processor to win.
-_threads = ThreadPoolExecutor(1, thread_name_prefix="workbench-reading")
 
 
 async def stream(
@@ -36,10 +33,7 @@ async def stream(
 
 
 async def _written(writer: _Stream, rows: Iterator[pa.RecordBatch], *, small: bool) -> bytes:
-    """Write where nobody waits for it: a long batch must not hold up the other requests."""
-    if small:
-        return writer.write(rows)
-    return await asyncio.get_running_loop().run_in_executor(_threads, writer.write, rows)
+    return writer.write(rows) if small else await aside(writer.write, rows)
 
 
 class _Stream:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Place = dict[str, Any]
 
-_ROWS = {"events": 2_000, "timeline": 10_000, "bodies": 2_000}
-_BYTES = 2 * 2**20
+_ROWS = {"events": 1_000, "timeline": 8_000, "bodies": 1_000}
+_BYTES = 2**20
 
 Columns = Literal["events", "timeline"]
 Block = dict[str, Any]

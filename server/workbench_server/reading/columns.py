@@ -47,7 +47,7 @@ TIMELINE = pa.schema([pa.field(name, _TYPES[name]) for name in _TIMELINE])
 BODIES = pa.schema([pa.field("digest", pa.string()), pa.field("body", pa.string())])
 
 _PACKED = ("payload", "body")
-_MOST_UNPACKED = 4 * 2**20
+_MOST_UNPACKED = 2 * 2**20
 _FROM_2000_TO_1970_US = 946_684_800_000_000
 _NEVER = 2**63 - 1
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from workbench_server.reading.aside import aside
 from workbench_server.reading.columns import BODIES, batches
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workbench_server.reading.blocks import Block
 
 _encoder = msgspec.json.Encoder()
-_ROWS = 500
+_ROWS = 250
 
 
 async def events(blocks: AsyncIterator[Block], schema: pa.Schema) -> AsyncIterator[bytes]:
@@ -42,7 +42,7 @@ async def _joined(
     begun = False
     async for block in blocks:
         texts = _texts(block, schema, write)
-        while text := await asyncio.to_thread(next, texts, b""):
+        while text := await aside(next, texts, b""):
             yield b"," + text if begun else text
             begun = True
 
