@@ -96,7 +96,9 @@ def _start_by_the_end() -> pl.Expr:
 
 
 def _elapsed() -> pl.Expr:
-    return _ms(pl.col("ended_started_at") - pl.col("started_at"))
+    took = _ms(pl.col("ended_started_at") - pl.col("started_at"))
+    # a clock that stepped back in between cannot say how long it took
+    return pl.when(took >= 0).then(took)
 
 
 def _ms(span: pl.Expr) -> pl.Expr:

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import polars as pl
 import pytest
 from handmade import BEGIN, Log, any_log, short_run
@@ -135,3 +137,11 @@ def test_a_request_in_the_frame_signs_as_the_recorded_one(log):
 @given(any_log())
 def test_a_frame_of_events_reads_back_as_the_same_events(log):
     assert frames.to_events(frames.from_events(log.events)) == log.events
+
+
+def test_a_call_that_ended_before_it_began_has_no_duration():
+    log = Log()
+    started = log.start("tool", "x", {})
+    log.end(started, {"value": 1}, started_at=BEGIN - timedelta(hours=1))
+
+    assert frames.calls(frames.from_events(log.events))["duration_ms"].to_list() == [None]
