@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _REQUESTS = 2
 _WAITING = _REQUESTS + 1
-_REQUEST_BYTES = 2 * 2**20
+_REQUEST_BYTES = 2**20
 _MOST_RUNS = 500
 # A run that is larger goes by itself, in as many requests as it needs.
 _MOST_EVENTS = 5_000
