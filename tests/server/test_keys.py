@@ -2,15 +2,20 @@
 
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import psycopg
 import pytest
+from running import _url_of, make_workspace, service
 from speaking import Client
+from workbench_server.workspaces import create_workspace
 
+from workbench.errors import Conflict, UsageError
 from workbench.schema import now
 
 KEY = re.compile(r"wbk_([a-z0-9]{12})_[A-Za-z0-9]{43}")
@@ -144,7 +149,9 @@ def test_two_admins_who_revoke_each_other_do_not_both_succeed(server, client):
             rival = Client(server.url, other["secret"])
             opened.callback(rival.http.close)
             status = at_once(
-                lambda client=client, key=other: client.http.delete(f"/keys/{key['key']['key_id']}"),
+                lambda client=client, key=other: client.http.delete(
+                    f"/keys/{key['key']['key_id']}"
+                ),
                 lambda rival=rival, key=mine: rival.http.delete(f"/keys/{key}"),
             )
             assert sorted(status) in ([200, 401], [200, 409])
@@ -233,3 +240,39 @@ def test_a_workspace_neither_sees_nor_ends_another_s_keys(server, client, other)
     assert client.http.delete(f"/keys/{key_id}").status_code == 404
     assert client.http.post(f"/keys/{key_id}/rotate").status_code == 404
     assert status_with(server, theirs["secret"]) == 200
+
+
+def test_a_revoked_key_stops_in_another_process_within_its_memory(server, client):
+    said = made(client)
+    with service("serve", "--port", "0", environment=server.environment) as process:
+        elsewhere = replace(server, url=_url_of(process))
+        assert status_with(elsewhere, said["secret"]) == 200
+        client.http.delete(f"/keys/{said['key']['key_id']}")
+        answers = 0
+        while status_with(elsewhere, said["secret"]) == 200:
+            answers += 1
+            time.sleep(0.2)
+        assert answers < 60  # the memory is of five seconds
+
+
+def test_a_key_of_the_owner_s_making_that_has_ended_is_not_revived(server, client, database):
+    workspace = make_workspace(server.database, f"ended-{server.workspace.name}")
+    with psycopg.connect(server.database.owner_url) as owner:
+        owner.execute(
+            "update api_keys set revoked_at = now() where workspace_id = %s",
+            [workspace.workspace_id],
+        )
+    with pytest.raises(Conflict, match="revoked"):
+        create_workspace(
+            server.database.owner_url, name=workspace.name, key=workspace.api_key, role="admin"
+        )
+
+
+@pytest.mark.parametrize("name", ["", " a", "a\nb", "x" * 101])
+def test_the_owner_makes_no_workspace_of_a_senseless_name(database, name):
+    with pytest.raises(UsageError):
+        create_workspace(database.owner_url, name=name, key="k" * 32)
+    with psycopg.connect(database.owner_url) as owner:
+        assert owner.execute("select count(*) from workspaces").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.CheckViolation):
+            owner.execute("insert into workspaces (name) values (%s)", [name])
