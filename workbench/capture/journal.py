@@ -19,7 +19,7 @@ import msgspec
 
 from workbench import hashing
 from workbench.capture.pulse import Beating, Pulse
-from workbench.errors import RunClosed, Unavailable, WorkbenchError
+from workbench.errors import RateLimited, RunClosed, Unavailable, WorkbenchError
 from workbench.schema import Event
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ log = logging.getLogger("workbench.capture")
 _BATCH = 500
 _PAUSE_S = 0.05
 _LAST_TRY_S = 5.0
+_PASSING = (Unavailable, RateLimited)  # what may be over in a moment
 # the guard of a replay knows our own threads by this prefix
 THREAD_NAME = "workbench-journal"
 
@@ -115,7 +116,7 @@ class Journal:
             open_ = self._collect()
             self._send()
         deadline = time.monotonic() + _LAST_TRY_S
-        while self._pending and isinstance(self.error, Unavailable) and time.monotonic() < deadline:
+        while self._pending and isinstance(self.error, _PASSING) and time.monotonic() < deadline:
             time.sleep(0.2)
             self._send()
         if self._pulse is not None:
