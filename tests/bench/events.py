@@ -26,7 +26,10 @@ def made(count: int, *, writer: str = "w", seed: int = 1) -> list[bytes]:
 
 def _one(rng: random.Random, known: list[str], number: int, writer: str) -> bytes:
     starts = number % 2 == 1
-    text = lambda k: " ".join(rng.choices(known, k=k))  # noqa: E731 - used twice, here
+
+    def text(count: int) -> str:
+        return " ".join(rng.choices(known, k=count))
+
     documents = [{"id": rng.randrange(10**6), "title": text(4), "text": text(48)} for _ in range(3)]
     value = {"query": text(12), "documents": documents}
     body = {"request": {"arguments": value}} if starts else {"outcome": {"value": value}}

@@ -20,7 +20,7 @@ import psycopg
 from figure import Figure, percentile, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stack import Stack
 
@@ -183,26 +183,33 @@ def _binary_blocks(bench: psycopg.Connection, run: str) -> list[bytes]:
 
 def _copied(stack: Stack, query: str, blocks: list[list[bytes]], per_client: int) -> float:
     """Copy each list of blocks on a connection of its own, a commit after each; rows a second."""
-    ready = threading.Barrier(len(blocks) + 1)
-    done: list[float] = []
 
-    def work(mine: list[bytes]) -> None:
+    def work(bench: psycopg.Connection, block: bytes) -> None:
+        with bench.cursor().copy(query) as copy:
+            copy.write(block)
+
+    return per_client * len(blocks) / _seconds(stack, work, blocks)
+
+
+def _seconds(stack: Stack, work: Callable[..., object], jobs: list[list]) -> float:
+    """Do each list of jobs on a connection of its own, all at once, a commit after each job."""
+    ready = threading.Barrier(len(jobs) + 1)
+
+    def one_by_one(mine: list) -> None:
         with psycopg.connect(stack.bench_url, autocommit=True) as bench:
             bench.execute("set synchronous_commit = on")
             ready.wait()
-            for block in mine:
-                with bench.cursor().copy(query) as copy:
-                    copy.write(block)
-            done.append(time.monotonic())
+            for job in mine:
+                work(bench, job)
 
-    threads = [threading.Thread(target=work, args=(mine,)) for mine in blocks]
+    threads = [threading.Thread(target=one_by_one, args=(mine,)) for mine in jobs]
     for thread in threads:
         thread.start()
     ready.wait()
     began = time.monotonic()
     for thread in threads:
         thread.join()
-    return per_client * len(blocks) / (max(done) - began)
+    return time.monotonic() - began
 
 
 # ---- one long run
@@ -265,23 +272,11 @@ def _one_row_a_commit(stack: Stack, count: int) -> float:
         f"insert into bench_text ({', '.join(columns)}) values ({', '.join(['%s'] * len(columns))})"
     )
     rows = [_rows(made.made(count, writer=f"writer-{n}", seed=n), run=n) for n in range(8)]
-    ready, done = threading.Barrier(9), []
 
-    def work(mine: list[list[object]]) -> None:
-        with psycopg.connect(stack.bench_url, autocommit=True) as bench:
-            ready.wait()
-            for row in mine:
-                bench.execute(query, row)
-            done.append(time.monotonic())
+    def work(bench: psycopg.Connection, row: list[object]) -> None:
+        bench.execute(query, row)
 
-    threads = [threading.Thread(target=work, args=(mine,)) for mine in rows]
-    for thread in threads:
-        thread.start()
-    ready.wait()
-    began = time.monotonic()
-    for thread in threads:
-        thread.join()
-    return 8 * count / (max(done) - began)
+    return 8 * count / _seconds(stack, work, rows)
 
 
 def _rows(events: list[bytes], *, run: int) -> list[list[object]]:

@@ -14,9 +14,11 @@ from workbench_server.ingest.writing import Prepared
 from workbench_server.limits import DEFAULT, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from workbench_server.ingest.batch import Batch
+    from workbench_server.ingest.checking import Checked
 
 _LARGE = 2**19  # bytes
 _MANY = 32  # events
@@ -90,9 +92,14 @@ def checked(sent: Sent, batch: Batch) -> Prepared:
 
 
 def packed(batch: Prepared, payloads: list[bytes] | None = None) -> Prepared:
-    """Put the compressed payloads in place."""
-    if payloads is None:
-        payloads = squeezed([one.payload for one in batch.checked])
-    for one, payload in zip(batch.checked, payloads, strict=True):
-        one.payload = payload
+    """Return a batch whose payloads are compressed, those given or its own."""
+    pack(batch.checked, payloads)
     return batch
+
+
+def pack(events: Sequence[Checked], payloads: list[bytes] | None = None) -> None:
+    """Put compressed payloads in the place of the events' own."""
+    if payloads is None:
+        payloads = squeezed([one.payload for one in events])
+    for one, payload in zip(events, payloads, strict=True):
+        one.payload = payload

@@ -14,9 +14,10 @@ from workbench.errors import InvalidEvent, LimitExceeded, Unavailable, Workbench
 from workbench.schema import Event
 from workbench_server.database import transaction
 from workbench_server.ingest import writing
-from workbench_server.ingest.checking import check_bodies, check_events, squeezed
+from workbench_server.ingest.checking import check_bodies, check_events
 from workbench_server.ingest.committing import parameters_of
 from workbench_server.ingest.plain import summary_of
+from workbench_server.ingest.preparing import pack
 from workbench_server.ingest.writing import Prepared, Receipt
 from workbench_server.queries import queries
 from workbench_server.runs import another_has_the_source, create_within, facts_of, parse_header
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from starlette.datastructures import State
 
     from workbench_server.access import Caller
-    from workbench_server.ingest.checking import Checked
     from workbench_server.limits import Limits
 
 MOST_RUNS = 1_000
@@ -118,14 +118,8 @@ def prepare_runs(workspace_id: UUID, data: bytes, limits: Limits) -> list[Whole 
             found.append(_whole(workspace_id, entry, bodies, sizes=sizes, limits=limits))
         except WorkbenchError as error:
             found.append(error)
-    _pack([one for run in found if isinstance(run, Whole) for one in run.batch.checked])
+    pack([one for run in found if isinstance(run, Whole) for one in run.batch.checked])
     return found
-
-
-def _pack(events: list[Checked]) -> None:
-    """Compress the payloads of all runs at once."""
-    for one, payload in zip(events, squeezed([one.payload for one in events]), strict=True):
-        one.payload = payload
 
 
 def _parsed(data: bytes) -> Several:
