@@ -126,7 +126,7 @@ class _Line:
         self._refusal: WorkbenchError | None = None
         self._retry_s = _FIRST_PAUSE_S
         self._failures = 0
-        self._heard_at: float | None = None
+        self._failing_since = 0.0
 
     def stop(self) -> None:
         self._stopped.set()
@@ -199,7 +199,7 @@ class _Line:
 
     def _taken(self, blocks: Iterable[Block]) -> Iterator[pl.DataFrame]:
         """Yield the blocks' events as one frame, if there are any, and heed the others."""
-        self._failures, self._heard_at = 0, time.monotonic()
+        self._failures = 0
         events: list[bytes] = []
         for block in blocks:
             if block.retry:
@@ -235,8 +235,10 @@ class _Line:
 
     def _bear(self, error: WorkbenchError) -> None:
         """Go on after what passes by itself, for as long as patience lasts; raise the rest."""
-        heard = self._heard_at
-        lasts = heard is not None and time.monotonic() - heard < self._source.patience_s
+        now = time.monotonic()
+        if not self._failures:
+            self._failing_since = now
+        lasts = now - self._failing_since < self._source.patience_s
         if not (lasts and isinstance(error, (Unavailable, RateLimited))):
             raise error
         self._failures += 1

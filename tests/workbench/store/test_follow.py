@@ -198,6 +198,22 @@ def test_it_goes_on_when_the_server_comes_back(serving, number):
     client.http.close()
 
 
+def test_a_server_that_restarts_before_it_said_a_word_is_waited_for(serving):
+    server = serving()
+    port = int(server.url.rsplit(":", 1)[1])
+    client = Client(server.url, server.api_key)
+    run_id = begun(client, events=3)
+    end(client, run_id, 4)
+    with connect(server.url, server.api_key) as store:
+        following = store.follow(run_id)
+        server.kill()
+        later = threading.Timer(0.5, serving, kwargs={"port": port})
+        later.start()
+        assert pl.concat(following)["seq"].to_list() == [1, 2, 3, 4]
+        later.join()
+    client.http.close()
+
+
 def test_a_server_that_stays_away_is_given_up(alone):
     run_id = begun(alone.client)
     source = Source(wire=alone.store._wire, events=alone.store.events, patience_s=0.5)
