@@ -40,6 +40,9 @@ _SETTINGS = {
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # A new file of the write-ahead log grows as it is written. Filled with zeros at once, it would
+    # hold every commit up for as long as 16 MB take.
+    "wal_init_zero": "off",
     # Statements carry what agents said, and at set-up the roles' passwords: none is logged.
     "log_min_error_statement": "panic",
 }

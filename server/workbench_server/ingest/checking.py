@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import zstandard
@@ -17,6 +18,7 @@ from workbench.hashing import digest_of_parts, dumps
 from workbench.schema import (
     EMPTY,
     ENDED_STATUSES,
+    SCHEMA_VERSION,
     Annotated,
     CallEnded,
     CallStarted,
@@ -30,7 +32,7 @@ from workbench_server.entities import check_artifact
 from workbench_server.limits import check_nesting, check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _are_sha256 = re.compile(r"(?:[0-9a-f]{64}(?:,[0-9a-f]{64})*+)?+").fullmatch
@@ -39,6 +41,8 @@ _TEXTS = ("writer", "step_id", "parent_step_id", "attempt_of", "name", "lane")
 _SHORT = 1_000  # an envelope of this length can break no limit but the writer's,
 _SHORT_WRITER = 64  # and a writer's name of so many characters not that one either
 _MANY = 16
+_LOOKED_AT = frozenset(("artifact_created", "run_ended"))
+_NO_DIGESTS = object()
 _encoder = msgspec.json.Encoder()
 _own = threading.local()
 
@@ -95,23 +99,18 @@ def _compressor() -> zstandard.ZstdCompressor:
 
 def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
     where = f"events[{index}]"
-    event = _parsed(came, where, nesting)
+    is_usual = isinstance(came, Event) and _is_usual(came)
+    event = cast("Event", came) if is_usual else _parsed(came, where, nesting)
     payload, said = bytes(event.payload), event.digest
     check_nesting(payload, where=where, most=nesting - 1)  # the event itself is a level
     body = parse_body(event, where=where)
-    if event.event_type == "run_ended" and event.status not in ENDED_STATUSES:
-        raise InvalidEvent(
-            "run_ended carries no final status",
-            where=where,
-            expected=list(ENDED_STATUSES),
-            found=event.status,
-        )
-    if event.event_type == "artifact_created":
-        check_artifact(body, where=where)
+    if event.event_type in _LOOKED_AT:
+        _look_at(event, body, where)
     if said is None:
         payload = _canonical(payload, where)
     envelope = _split_off(event)
-    _check_columns(event, envelope, where)
+    if not _fits_columns(event, envelope):
+        _check_columns(event, where)
     return Checked(
         index=index,
         event=event,
@@ -124,6 +123,14 @@ def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
     )
 
 
+def _is_usual(event: Event) -> bool:
+    """Say whether nothing about the envelope needs a closer look."""
+    at = event.started_at
+    if event.version != SCHEMA_VERSION or not event.writer:
+        return False
+    return at is None or at.tzinfo is UTC
+
+
 def _parsed(came: Event | Raw, where: str, nesting: int) -> Event:
     try:
         if isinstance(came, Event):
@@ -132,6 +139,19 @@ def _parsed(came: Event | Raw, where: str, nesting: int) -> Event:
         return parse_event(came, where=where)
     except OverflowError as error:
         raise InvalidEvent("started_at is out of range", where=where, found=str(error)) from error
+
+
+def _look_at(event: Event, body: Any, where: str) -> None:
+    """Check what only a few types of events have."""
+    if event.event_type == "artifact_created":
+        check_artifact(body, where=where)
+    elif event.event_type == "run_ended" and event.status not in ENDED_STATUSES:
+        raise InvalidEvent(
+            "run_ended carries no final status",
+            where=where,
+            expected=list(ENDED_STATUSES),
+            found=event.status,
+        )
 
 
 def _split_off(event: Event) -> bytes:
@@ -176,18 +196,22 @@ def _canonical(raw: Raw | bytes, where: str) -> bytes:
         ) from error
 
 
-def _check_columns(event: Event, envelope: bytes, where: str) -> None:
+def _fits_columns(event: Event, envelope: bytes) -> bool:
+    """Say whether no column can refuse a text of this event, at one look."""
+    return (
+        len(envelope) <= _SHORT
+        and len(event.writer) <= _SHORT_WRITER
+        and b"\\u0000" not in envelope
+        and (event.signature is None or _is_sha256(event.signature) is not None)
+    )
+
+
+def _check_columns(event: Event, where: str) -> None:
     """Refuse what a column cannot hold."""
     if event.signature is not None and not _is_sha256(event.signature):
         raise InvalidEvent(
             "the signature is no hex sha-256", where=where, found=event.signature[:80]
         )
-    if (
-        len(envelope) <= _SHORT
-        and len(event.writer) <= _SHORT_WRITER
-        and b"\\u0000" not in envelope
-    ):
-        return
     for name in _TEXTS:
         text = getattr(event, name)
         if text is not None:
@@ -200,24 +224,46 @@ def is_sha256(text: str) -> bool:
 
 
 def _refers(event: Event, body: Any, where: str) -> tuple[str, ...]:
-    match body:
-        case CallStarted():
-            digests: Any = body.request.get("messages") or ()
-            if event.kind != "model" and not _are_digests(digests):
-                return ()  # another kind's own parameter of that name
-        case CallEnded(outcome={"message": digest}):
-            digests = (digest,)
-        case RunStarted(pooled=True):
-            digests = body.input.get("messages") if isinstance(body.input, dict) else None
-        case Annotated(message=str() as digest):
-            digests = (digest,)
-        case _:
-            return ()
+    """Return the digests of bodies that an event names."""
+    naming = _NAMING.get(event.event_type)
+    if naming is None or (digests := naming(event, body)) is None:
+        return ()
     if not _are_digests(digests):
         raise InvalidEvent(
             "messages are not digests", where=where, expected="hex sha-256 of pooled bodies"
         )
     return tuple(digests)
+
+
+def _of_request(event: Event, body: CallStarted) -> Any:
+    digests = body.request.get("messages") or None
+    if event.kind != "model" and not _are_digests(digests):
+        return None  # another kind's own parameter of that name
+    return digests
+
+
+def _of_outcome(_: Event, body: CallEnded) -> Any:
+    outcome = body.outcome
+    return (outcome["message"],) if outcome is not None and "message" in outcome else None
+
+
+def _of_input(_: Event, body: RunStarted) -> Any:
+    if not body.pooled:
+        return None
+    digests = body.input.get("messages") if isinstance(body.input, dict) else None
+    return _NO_DIGESTS if digests is None else digests
+
+
+def _of_remark(_: Event, body: Annotated) -> Any:
+    return None if body.message is None else (body.message,)
+
+
+_NAMING: dict[str, Callable[[Event, Any], Any]] = {
+    "call_started": _of_request,
+    "call_ended": _of_outcome,
+    "run_started": _of_input,
+    "annotated": _of_remark,
+}
 
 
 def _are_digests(values: Any) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CHANNEL = "workbench_live"
 _EVERYWHERE = "*"
-_FLUSH_S = 0.02
+_FLUSH_S = 0.04  # half of what a follower at another server may have to wait longer
 _MARK_BYTES = 12
 _MARK_CHARS = 16
 _NAME_CHARS = 8
