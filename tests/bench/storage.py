@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _EVENTS = 20_000
 _BATCH = 500
-_OURS = ("events", "messages", "run_messages", "runs", "writers", "run_usage")
+_OURS = ("events", "messages", "shared_messages", "runs", "writers", "run_usage")
 _COLUMNS = (
     "workspace_id", "run_id", "seq", "writer_seq", "started_at", "received_at", "duration_ms",
     "content_hash", "ordinal", "version", "event_type", "writer", "step_id", "parent_step_id",

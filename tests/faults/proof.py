@@ -108,9 +108,13 @@ def _is_table(connection: Any, name: str) -> bool:
 
 def _bodies(connection: Any, key: dict[str, Any]) -> dict[str, bytes]:
     rows = connection.execute(
-        "select encode(r.digest, 'hex') as digest, m.body from run_messages r"
-        " left join messages m using (workspace_id, digest)"
-        " where r.workspace_id = %(w)s and r.run_id = %(r)s",
+        "select encode(m.digest, 'hex') as digest, m.body from messages m"
+        " where m.workspace_id = %(w)s and m.run_id = %(r)s"
+        " union all"
+        " select encode(l.digest, 'hex'), m.body"
+        " from shared_messages s cross join unnest(s.digests) as l (digest)"
+        " left join messages m on m.workspace_id = s.workspace_id and m.digest = l.digest"
+        " where s.workspace_id = %(w)s and s.run_id = %(r)s",
         key,
     )
     return {row["digest"]: row["body"] for row in rows}
@@ -321,7 +325,7 @@ def _open_tables(owner: Any) -> Iterator[str]:
 
 
 def _seen(owner: Any, app: Any, workspace_id: UUID) -> Iterator[str]:
-    tables = ("runs", "events", "writers", "messages", "run_messages")
+    tables = ("runs", "events", "writers", "messages", "shared_messages")
     for table in tables:
         counted = dict(owner.execute(f"select workspace_id, count(*) from {table} group by 1"))
         with app.transaction():

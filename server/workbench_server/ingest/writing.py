@@ -139,7 +139,7 @@ async def _look(connection: Connection, batch: Prepared) -> tuple[dict[str, Any]
 
 def _bodies_of(batch: Prepared) -> dict[str, Any]:
     return {
-        "workspace_id": batch.workspace_id,
+        **batch.key,
         "digests": [bytes.fromhex(digest) for digest in batch.bodies],
         "bodies": list(batch.bodies.values()),
     }

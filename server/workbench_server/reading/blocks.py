@@ -1,13 +1,14 @@
 """A run's rows out of the database: a block at a time, each as a few strings of bytes.
 
 Postgres writes the rows, so this process makes no object per row. Each block has a transaction of
-its own: a slow reader holds no connection, and a run of any length needs no more memory than two
+its own: a slow reader holds no connection, and a run of any length needs no more memory than a few
 blocks.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
     Place = dict[str, Any]
 
-_ROWS = {"events": 1_000, "timeline": 8_000, "bodies": 1_000}
+_ROWS = {"events": 1_000, "timeline": 5_000, "bodies": 1_000}
 _BYTES = 2**20
+_AHEAD = 2  # blocks that are read while one is on its way: as many as keep two processors busy
 
 Columns = Literal["events", "timeline"]
 Block = dict[str, Any]
@@ -74,8 +76,11 @@ async def event_blocks(wanted: Wanted) -> AsyncIterator[Block]:
         def place(after: int) -> Place | None:
             return more | {"after": after} if after + 1 < seqs.stop else None
 
+        def end(after: int) -> int | None:
+            return None if wanted.failed else after + _ROWS[wanted.columns]
+
         first = await _read(connection, wanted, wanted.columns, place(seqs.start - 1))
-    return _blocks(wanted, wanted.columns, first, place)
+    return _blocks(wanted, wanted.columns, first, place, end=end)
 
 
 async def body_blocks(wanted: Wanted) -> AsyncIterator[Block]:
@@ -87,28 +92,54 @@ async def body_blocks(wanted: Wanted) -> AsyncIterator[Block]:
     async with _reading(wanted) as connection:
         await _length(connection, wanted)
         first = await _read(connection, wanted, "bodies", place(""))
-    return _blocks(wanted, "bodies", first, place)
+    return _blocks(wanted, "bodies", first, place, end=lambda _: None)
 
 
 async def _blocks(
-    wanted: Wanted, query: str, block: Block | None, place: Callable[[Any], Place | None]
+    wanted: Wanted,
+    query: str,
+    block: Block | None,
+    place: Callable[[Any], Place | None],
+    *,
+    end: Callable[[Any], Any],
 ) -> AsyncIterator[Block]:
-    """Yield blocks; the next is read while the last one is on its way."""
-    reading: asyncio.Task[Block | None] | None = None
+    """Yield blocks; the next ones are read while one is on its way.
+
+    ``end`` says after which key a block is expected to end, or null; the one behind a block that
+    ends elsewhere is read anew.
+    """
+    ahead: deque[_Ahead] = deque()
     try:
         while block is not None:
-            reading = asyncio.create_task(_next(wanted, query, place(block["last"])))
+            if ahead and ahead[0].after != block["last"]:
+                await _forget(ahead)
+            after = end(ahead[-1].after) if ahead else block["last"]
+            while len(ahead) < _AHEAD and after is not None and (at := place(after)) is not None:
+                ahead.append(_Ahead(after, asyncio.create_task(_next(wanted, query, at))))
+                after = end(after)
             yield block
-            block = await reading
+            block = await ahead.popleft().block if ahead else None
     finally:
-        if reading is not None and not reading.done():
-            reading.cancel()
-            await asyncio.wait([reading])
+        await _forget(ahead)
 
 
-async def _next(wanted: Wanted, query: str, place: Place | None) -> Block | None:
-    if place is None:
-        return None
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A block that is being read, and the key it begins after."""
+
+    after: Any
+    block: asyncio.Task[Block | None]
+
+
+async def _forget(ahead: deque[_Ahead]) -> None:
+    reading = [one.block for one in ahead]
+    ahead.clear()
+    for task in reading:
+        task.cancel()
+    await asyncio.gather(*reading, return_exceptions=True)
+
+
+async def _next(wanted: Wanted, query: str, place: Place) -> Block | None:
     async with _reading(wanted) as connection:
         return await _read(connection, wanted, query, place)
 

@@ -15,29 +15,42 @@ where workspace_id = %(workspace_id)s and run_id = %(run_id)s
 
 -- name: insert_bodies
 -- Sorted by digest, so that two batches never wait for each other in a circle.
-insert into messages (workspace_id, digest, body)
-select %(workspace_id)s, b.digest, b.body
+insert into messages (workspace_id, run_id, digest, body)
+select %(workspace_id)s, %(run_id)s, b.digest, b.body
 from unnest(%(digests)s::bytea[], %(bodies)s::bytea[]) as b (digest, body)
 order by b.digest
 on conflict do nothing
 
 -- name: link_bodies
--- Makes them the run's, and answers with the digests that nobody ever sent.
+-- Makes those that another run sent first the run's as well, and answers with the digests that
+-- nobody ever sent.
 with wanted as (
   select digest from unnest(%(digests)s::bytea[]) as w (digest)
-), linked as (
-  insert into run_messages (workspace_id, run_id, digest)
-  select m.workspace_id, %(run_id)s, m.digest
+), found as (
+  select m.digest, m.run_id
   from messages m join wanted w on m.digest = w.digest
   where m.workspace_id = %(workspace_id)s
-  order by m.digest
-  on conflict do nothing
+), linked as (
+  insert into shared_messages (workspace_id, run_id, seq, digests)
+  select r.workspace_id, r.run_id, r.next_seq, l.digests
+  from runs r
+  cross join (
+    select array(
+      select f.digest from found f where f.run_id is distinct from %(run_id)s
+      except
+      select unnest(s.digests) from shared_messages s
+      where s.workspace_id = %(workspace_id)s and s.run_id = %(run_id)s
+      order by 1
+    ) as digests
+  ) l
+  where
+    r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s and cardinality(l.digests) > 0
+  on conflict on constraint shared_messages_key
+  do update set digests = shared_messages.digests || excluded.digests
 )
 select encode(w.digest, 'hex') as digest
 from wanted w
-where not exists (
-  select from messages m where m.workspace_id = %(workspace_id)s and m.digest = w.digest
-)
+where not exists (select from found f where f.digest = w.digest)
 
 -- name: known_digests
 -- Only for numbers that were used before: to tell a repeat from a conflict.

@@ -76,7 +76,19 @@ from (
 ) e
 
 -- name: bodies
--- The messages a run refers to, as many as their size allows, and one at least.
+-- The messages a run refers to, as many as their size allows, and one at least. Those that it sent
+-- first are its own, the others are linked.
+with page as (
+  select m.digest from messages m
+  where
+    m.workspace_id = %(workspace_id)s and m.run_id = %(run_id)s and m.digest > %(after)s
+  union all
+  select l.digest from shared_messages s cross join unnest(s.digests) as l (digest)
+  where
+    s.workspace_id = %(workspace_id)s and s.run_id = %(run_id)s and l.digest > %(after)s
+  order by digest
+  limit %(rows)s
+)
 select
   convert_to(string_agg(row(
     null::integer, e.digest, octet_length(e.body), null::integer
@@ -86,13 +98,11 @@ select
 from (
   select
     encode(m.digest, 'hex') as digest, m.body,
-    sum(octet_length(m.body)) over (order by r.digest rows unbounded preceding)
+    sum(octet_length(m.body)) over (order by p.digest rows unbounded preceding)
       - octet_length(m.body) as earlier
-  from run_messages r
-  join messages m on m.workspace_id = r.workspace_id and m.digest = r.digest
-  where r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s and r.digest > %(after)s
-  order by r.digest
-  limit %(rows)s
+  from page p
+  join messages m on m.workspace_id = %(workspace_id)s and m.digest = p.digest
+  order by p.digest
 ) e
 where e.earlier < %(bytes)s
 

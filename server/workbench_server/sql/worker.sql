@@ -37,11 +37,16 @@ order by seq
 limit %(limit)s
 
 -- name: bodies
--- The messages of one run.
+-- The messages of one run: those it sent first, and those it is linked with.
 select encode(m.digest, 'hex') as digest, m.body
-from run_messages r
-join messages m on m.workspace_id = r.workspace_id and m.digest = r.digest
-where r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s
+from messages m
+where m.workspace_id = %(workspace_id)s and m.run_id = %(run_id)s
+union all
+select encode(m.digest, 'hex'), m.body
+from shared_messages s
+cross join unnest(s.digests) as l (digest)
+join messages m on m.workspace_id = %(workspace_id)s and m.digest = l.digest
+where s.workspace_id = %(workspace_id)s and s.run_id = %(run_id)s
 
 -- name: fill_text
 -- Words of each message, by the event that holds it.
