@@ -24,7 +24,7 @@ HERE, THERE = UUID(int=2), UUID(int=1)
 # A value for a column that wants one, by its type.
 VALUES = {
     "uuid": "gen_random_uuid()", "text": "'x'", "bytea": "'\\x00'", "date": "current_date",
-    "jsonb": "'{}'", "tsvector": "''", "boolean": "false", "text[]": "'{}'",
+    "jsonb": "'{}'", "tsvector": "''", "boolean": "false", "text[]": "'{}'", "bytea[]": "'{}'",
     "timestamp with time zone": "now()", "bigint": "1", "integer": "1", "smallint": "1",
     "double precision": "1",
 }  # fmt: skip
