@@ -10,15 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import events as made
 import httpx
+from bare import serving
 from figure import Figure, percentile, say
 
 from workbench import hashing
@@ -42,7 +39,7 @@ def figures(stack: Stack) -> Iterator[Figure]:
     say(f"storing {_RUNS} runs")
     runs = _fill(stack)
     _wait_for_search(stack)
-    with _bare() as bare:
+    with serving() as bare:
         say(f"{_A_SECOND} requests a second for {_SECONDS} s, bare, then the product")
         floor = asyncio.run(_measure(bare, {}, _requests(runs, seed=1)))
         waits = asyncio.run(_measure(stack.url, stack.headers, _requests(runs, seed=2)))
@@ -181,13 +178,3 @@ async def _measure(url: str, headers: dict, requests: list) -> list[tuple[str, f
 
         await asyncio.gather(*(in_line(number, *one) for number, one in enumerate(requests)))
     return waits
-
-
-@contextmanager
-def _bare():
-    script = Path(__file__).with_name("bare.py")
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()

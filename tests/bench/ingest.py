@@ -74,10 +74,10 @@ def _batches(stack: Stack, clients: int) -> Iterator[Figure]:
     rates, texts, binaries, waits = [], [], [], []
     for turn in range(_ROUNDS):
         say(f"batches of {_BATCH}, {clients} clients, round {turn + 1} of {_ROUNDS}")
-        sent, runs = _send(stack, clients=clients, batches=per_client)
+        sent, runs = send(stack, clients=clients, batches=per_client)
         rates.append(load.rate(sent, events=clients * per_client * _BATCH))
         waits.extend(wait for one in sent for wait in one.waits[3:])
-        texts.append(_copy_text(stack, clients=clients, batches=per_client))
+        texts.append(copy_text(stack, clients=clients, batches=per_client))
         binaries.append(_copy_binary(stack, runs))
     name = f"events/s, batches of {_BATCH}, {clients} clients"
     value = statistics.median(rates)
@@ -107,9 +107,9 @@ def _batches(stack: Stack, clients: int) -> Iterator[Figure]:
     )
 
 
-def _send(stack: Stack, *, clients: int, batches: int, size: int = _BATCH):
+def send(stack: Stack, *, clients: int, batches: int, size: int = _BATCH):
     """Send each client's events to a run of its own; return what the clients saw, and the runs."""
-    runs = [_new_run(stack) for _ in range(clients)]
+    runs = [new_run(stack) for _ in range(clients)]
     jobs = []
     for number, run in enumerate(runs):
         events = made.made(batches * size, writer=f"writer-{number}", seed=number)
@@ -117,7 +117,7 @@ def _send(stack: Stack, *, clients: int, batches: int, size: int = _BATCH):
     return load.together(stack.url, jobs), runs
 
 
-def _new_run(stack: Stack) -> str:
+def new_run(stack: Stack) -> str:
     with stack.client() as client:
         return client.post("/runs", json={"name": "bench"}).raise_for_status().json()["run_id"]
 
@@ -126,7 +126,7 @@ def _post(stack: Stack, run: str, body: bytes) -> bytes:
     return load.request(stack, f"/runs/{run}/events", body)
 
 
-def _copy_text(stack: Stack, *, clients: int, batches: int) -> float:
+def copy_text(stack: Stack, *, clients: int, batches: int) -> float:
     with stack.owner() as owner:
         owner.execute(_TEXT_TABLE)
     blocks = [
@@ -220,7 +220,7 @@ def _long_run(stack: Stack) -> Iterator[Figure]:
     firsts, lasts = [], []
     stack.forget_peak()
     for _ in range(_ROUNDS):
-        sent, _ = _send(stack, clients=1, batches=_BATCHES)
+        sent, _ = send(stack, clients=1, batches=_BATCHES)
         tenth = _BATCHES // 10
         firsts.append(statistics.median(sent[0].waits[:tenth]))
         lasts.append(statistics.median(sent[0].waits[-tenth:]))
@@ -250,9 +250,9 @@ def _single(stack: Stack) -> Iterator[Figure]:
     count, rates, rows = 400, [], []
     for turn in range(_ROUNDS):
         say(f"single events, 8 clients, round {turn + 1} of {_ROUNDS}")
-        sent, _runs = _send(stack, clients=8, batches=count, size=1)
+        sent, _runs = send(stack, clients=8, batches=count, size=1)
         rates.append(load.rate(sent, events=8 * count))
-        rows.append(_one_row_a_commit(stack, count))
+        rows.append(one_row_a_commit(stack, count))
     yield Figure(
         figure="single events/s, 8 clients",
         value=statistics.median(rates),
@@ -263,7 +263,7 @@ def _single(stack: Stack) -> Iterator[Figure]:
     )
 
 
-def _one_row_a_commit(stack: Stack, count: int) -> float:
+def one_row_a_commit(stack: Stack, count: int) -> float:
     """Insert the same events one by one, each its own transaction, on eight connections."""
     with stack.owner() as owner:
         owner.execute(_TEXT_TABLE)

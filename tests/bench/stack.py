@@ -31,6 +31,7 @@ class Stack:
     home: Home
     api_key: str
     server_pid: int
+    postgres_pid: int
     app_url: str
     bench_url: str
     owner_url: str
@@ -87,7 +88,8 @@ def _opened(home: Home):
 
 
 def _described(home: Home) -> Stack:
-    pid = read_json(home.supervisor)["parts"]["server"]["pid"]
+    parts = read_json(home.supervisor)["parts"]
+    pid = parts["server"]["pid"]
     variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     app_url = next(
         line.split(b"=", 1)[1].decode()
@@ -100,6 +102,7 @@ def _described(home: Home) -> Stack:
         home=home,
         api_key=read_json(home.keys)[_WORKSPACE],
         server_pid=pid,
+        postgres_pid=parts["postgres"]["pid"],
         app_url=app_url,
         bench_url=_as(app_url, "bench", passwords),
         owner_url=_as(app_url, "owner", passwords),

@@ -1,0 +1,186 @@
+"""Why appending is no faster: what its parts take, each by itself, on the same machine.
+
+A client that waits for each answer waits for the parts one after the other: HTTP that only reads,
+the check in Python, the statement in Postgres. Eight clients are bound by the two processors: what
+each process takes of them an event.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import events as made
+import ingest
+import load
+import psycopg
+from bare import serving
+from figure import Figure, median, say
+from workbench_server.ingest import committing, preparing
+from workbench_server.queries import queries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from stack import Stack
+    from workbench_server.ingest.writing import Prepared
+
+_BATCH, _BATCHES, _SINGLES = 100, 100, 400
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def figures(stack: Stack) -> Iterator[Figure]:
+    yield from _one_after_the_other(stack)
+    for clients in (1, 8):
+        yield from _processors(stack, clients)
+    yield _single(stack)
+
+
+# ---- one client
+
+
+def _one_after_the_other(stack: Stack) -> Iterator[Figure]:
+    say("the parts of a batch, each by itself")
+    bodies = list(made.batches(made.made(_BATCH * _BATCHES), size=_BATCH))
+    run_id = ingest.new_run(stack)
+    sent = [_sent(stack, run_id, body) for body in bodies]
+    copied_ms = 1000 * _BATCH / ingest.copy_text(stack, clients=1, batches=_BATCHES)
+    parsed = [preparing._parsed(one) for one in sent]
+    payloads = [preparing._final_payloads(one) for one in parsed]
+    parts = {
+        "HTTP, a bare FastAPI route that reads it": _read_only(stack, bodies),
+        "reading its JSON": _each(preparing._parsed, sent),
+        "compressing, in another thread": _each(preparing.squeezed, payloads),
+    }
+    checked: list[Prepared] = []
+    parts["checking it"] = _each(
+        lambda pair: checked.append(preparing.checked(*pair)), zip(sent, parsed, strict=True)
+    )
+    for batch, texts in zip(checked, payloads, strict=True):
+        preparing.packed(batch, preparing.squeezed(texts))
+    parts["writing it for Postgres"] = _each(committing.parameters_of, [[b] for b in checked])
+    rows = [committing.parameters_of([batch]) for batch in checked]
+    parts["the statement that stores it"] = _stored(stack, rows)
+    for name, took in parts.items():
+        yield _beside_copy(f"a batch of {_BATCH}: {name}", took, copied_ms)
+    beside = parts["compressing, in another thread"]
+    yield _beside_copy(
+        f"a batch of {_BATCH}: all that follow one another", sum(parts.values()) - beside, copied_ms
+    )
+
+
+def _beside_copy(name: str, took_ms: float, copied_ms: float) -> Figure:
+    return Figure(
+        figure=name,
+        value=took_ms,
+        unit="ms",
+        baseline="(a) COPY of text lines with a jsonb payload",
+        baseline_value=copied_ms,
+    )
+
+
+def _sent(stack: Stack, run_id: str, body: bytes) -> preparing.Sent:
+    return preparing.Sent(workspace_id=UUID(stack.workspace_id()), run_id=UUID(run_id), data=body)
+
+
+def _read_only(stack: Stack, bodies: Iterable[bytes]) -> float:
+    requests = [load.request(stack, "/any", body) for body in bodies]
+    with serving() as address:
+        (seen,) = load.together(address, [requests])
+    return 1000 * median(seen.waits)
+
+
+def _stored(stack: Stack, rows: Iterable[dict[str, Any]]) -> float:
+    query = queries("ingest")["append_batches"]
+    with psycopg.connect(stack.app_url, autocommit=True) as connection:
+
+        def store(row: dict[str, Any]) -> None:
+            stored = connection.execute(query, row, prepare=True).fetchone()
+            if stored is None or None in stored[0]:
+                raise RuntimeError("the batch was not stored")
+
+        return _each(store, rows)
+
+
+def _each(work: Callable[..., object], items: Iterable[object]) -> float:
+    took = []
+    for item in items:
+        begun = time.perf_counter()
+        work(item)
+        took.append(time.perf_counter() - begun)
+    return 1000 * median(took)
+
+
+# ---- many clients
+
+
+def _processors(stack: Stack, clients: int) -> Iterator[Figure]:
+    say(f"what {clients} clients take of the processors")
+    batches = _BATCHES if clients == 1 else _BATCHES // 4
+    before = _processor_s(stack)
+    sent, _ = ingest.send(stack, clients=clients, batches=batches)
+    after = _processor_s(stack)
+    events = clients * batches * _BATCH
+    wall = 1e6 / load.rate(sent, events=events)
+    for name in before:
+        yield Figure(
+            figure=f"processor time an event, {clients} clients: {name}",
+            value=1e6 * (after[name] - before[name]) / events,
+            unit="µs",
+            baseline="from one event to the next",
+            baseline_value=wall,
+        )
+
+
+def _processor_s(stack: Stack) -> dict[str, float]:
+    """Return the seconds the web process and all of Postgres have had so far."""
+    postgres = [pid for pid, name in _processes() if name == "postgres" and _is_ours(stack, pid)]
+    return {
+        "the web process": _used_s(stack.server_pid),
+        "Postgres": sum(map(_used_s, postgres)),
+    }
+
+
+def _processes() -> Iterator[tuple[int, str]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            yield int(folder.name), (folder / "comm").read_text().strip()
+        except OSError:
+            continue  # it has just ended
+
+
+def _is_ours(stack: Stack, pid: int) -> bool:
+    """Say whether a process is the measured Postgres or a child of it."""
+    leader = stack.postgres_pid
+    return pid == leader or _fields(pid)[1] == str(leader)
+
+
+def _used_s(pid: int) -> float:
+    fields = _fields(pid)
+    return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+def _fields(pid: int) -> list[str]:
+    """Return what the kernel says of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+# ---- single events
+
+
+def _single(stack: Stack) -> Figure:
+    say("single events by 8 clients, bare")
+    bodies = list(made.batches(made.made(_SINGLES), size=1))
+    requests = [load.request(stack, "/any", body) for body in bodies]
+    with serving() as address:
+        sent = load.together(address, [requests] * 8)
+    return Figure(
+        figure="single events/s, 8 clients: a bare FastAPI route that reads and stores nothing",
+        value=load.rate(sent, events=8 * _SINGLES),
+        unit="events/s",
+        baseline="one row a commit, 8 connections",
+        baseline_value=ingest.one_row_a_commit(stack, _SINGLES),
+    )
