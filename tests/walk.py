@@ -45,6 +45,8 @@ ENDED, OPEN, FORK, SUPERSEDED, UNBORN, GAP, CANCELLED, ONLY_OTHER = map(run_id, 
 FOLLOWED, UNBORN_TOO, ONLY_OTHER_TOO = map(run_id, range(9, 12))
 NOBODY_S = str(UUID(int=99, version=4))
 SHARED_BYTES, OTHER_BYTES = b"shared", b"FOREIGN bytes"
+SHARED, SPARE = a_message("shared", "assistant"), a_message("spare", "assistant")
+PLAIN, NEW = a_message("plain", "assistant"), a_message("new")
 
 
 def sha256(data):
@@ -190,8 +192,11 @@ def fill_more(http, *, mark):
     create(http, OPEN, mark=mark, session="s")
     create(http, CANCELLED, mark=mark)
     create(http, GAP, mark=mark)
-    append(http, OPEN, [event("run_started", 1, {"input": mark})])
-    append(http, CANCELLED, [event("run_started", 1, {"input": mark})])
+    # Only the other's runs of these ids have said these messages.
+    again = dict([SHARED, SPARE, PLAIN]) if mark == MARK else {}
+    append(http, OPEN, [event("run_started", 1, {"input": mark})], again)
+    new = dict([NEW]) if mark == MARK else {}
+    append(http, CANCELLED, [event("run_started", 1, {"input": mark})], new)
     append(http, GAP, [event("run_started", 1, {"input": mark}), ended(2, w=2, late=3)])
     create(http, FOLLOWED, mark=mark)
     if mark == MARK:
@@ -206,7 +211,7 @@ def fill_more(http, *, mark):
 
 def whole(http, wanted, *, mark, **header):
     create(http, wanted, mark=mark, **header)
-    asked, answered = a_message(f"what of {mark}?"), a_message("shared", "assistant")
+    asked, answered = a_message(f"what of {mark}?"), SHARED
     call = a_model_call(
         2,
         messages=[asked[0]],
@@ -229,7 +234,7 @@ def whole(http, wanted, *, mark, **header):
         },
     )
     events = [event("run_started", 1, {"input": mark}), *call, made, ended(5, w=5)]
-    append(http, wanted, events, dict([asked, answered]))
+    append(http, wanted, events, dict([asked, answered, SPARE, PLAIN]))
 
 
 def ended(number, **writers):
@@ -428,16 +433,21 @@ def appending():
         yield step("POST", APPENDING, at, content=events(late, late))
         theirs = event("step_started", 1, {"input": 4}, step_id="z", writer="theirs")
         yield step("POST", APPENDING, at, content=events(late, theirs))
-        asked, body = a_message("new")
+        asked, body = NEW
         call = a_model_call(3, messages=[asked])
         yield step("POST", APPENDING, at, content=events(*call, bodies={asked: body}))
         # A body that both have: by the fast way and, after a repeat, by the careful one.
-        both, _ = a_message("shared", "assistant")
+        both, _ = SHARED
         call = a_model_call(5, messages=[both, asked])
         yield step("POST", APPENDING, at, content=events(call[0]))
         yield step("POST", APPENDING, at, content=events(*call))
         call = a_model_call(7, messages=[asked, both])
         yield step("POST", APPENDING, at, content=events(call[0]))
+        # And one by the careful way alone, one by the fast way alone.
+        more = a_model_call(8, messages=[SPARE[0]])
+        yield step("POST", APPENDING, at, content=events(call[0], *more))
+        more = a_model_call(10, messages=[PLAIN[0]])
+        yield step("POST", APPENDING, at, content=events(more[0]))
 
 
 def ending():

@@ -51,11 +51,12 @@ _SPOILS = {
     "a body": (
         (
             f"delete from messages where workspace_id = %(w)s and digest = any("
-            f"select digest from run_messages where {_HERE})"
+            f"select unnest(digests) from shared_messages where {_HERE})"
         ),
         "which is not stored",
     ),
-    "a body's link": (f"delete from run_messages where {_HERE}", "which the run lacks"),
+    "a body of its own": (f"delete from messages where {_HERE}", "which the run lacks"),
+    "a body's link": (f"delete from shared_messages where {_HERE}", "which the run lacks"),
     "a sum": (f"update runs set tool_calls = tool_calls + 1 where {_HERE}", "the run's tool_calls"),
     "the next number": (
         (
@@ -78,7 +79,10 @@ _SPOILS = {
 
 @pytest.fixture(scope="module")
 def play(stack):
-    """A run of two writers that nothing befell."""
+    """A run of two writers that nothing befell; some of its messages another run said before."""
+    elder = Play(stack=stack, servers=[stack.server()], rng=random.Random(2))
+    elder.start(1, total=40)
+    end_all(elder)
     made = Play(stack=stack, servers=[stack.server()], rng=random.Random(1))
     made.start(2, total=40)
     end_all(made)

@@ -51,8 +51,10 @@ class Maker:
         match self.rng.randrange(7):
             case 0:
                 event_type = "call_started"
-                digest = _pooled(bodies, {"role": "user", "content": token})
-                body = {"request": {"messages": [digest], "model": "m", "token": token}}
+                # One that other runs say as well, and one of its own.
+                rule = {"role": "system", "content": f"rule {self.rng.randrange(3)}"}
+                said = [_pooled(bodies, rule), _pooled(bodies, {"role": "user", "content": token})]
+                body = {"request": {"messages": said, "model": "m", "token": token}}
                 fields |= {"kind": "model", "step_id": f"s{number}", "ordinal": number}
             case 1:
                 event_type = "call_ended"

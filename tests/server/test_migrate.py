@@ -1,6 +1,7 @@
 import secrets
 import subprocess
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -97,3 +98,53 @@ def test_no_statement_carries_a_password(postgres, database):
         ).fetchone()[0]
     assert stored.startswith("SCRAM-SHA-256$")
     assert postgres.password not in stored
+
+
+# ---- rows of an earlier version
+
+ONE, TWO = UUID(int=1), UUID(int=2)
+OLD, NEW = UUID(int=9), UUID(int=3)
+
+
+def test_rows_of_an_earlier_version_keep_their_bodies(postgres, empty):
+    configuration = _configuration(postgres, empty)
+    migrate(configuration, until="0011_operation.sql")
+    digests = [bytes([n]) * 32 for n in range(4)]
+    with psycopg.connect(postgres.address(empty)) as owner:
+        for workspace in (ONE, TWO):
+            owner.execute(
+                "insert into workspaces (workspace_id, name) values (%s, %s)",
+                [workspace, str(workspace)],
+            )
+            owner.execute("select set_config('workbench.workspace', %s, true)", [str(workspace)])
+            for day, run_id in enumerate((OLD, NEW), start=1):
+                owner.execute(
+                    "insert into runs (workspace_id, run_id, header_hash, created_at)"
+                    " values (%s, %s, '', %s)",
+                    [workspace, run_id, f"2026-01-0{day}"],
+                )
+            for digest in digests:
+                owner.execute(
+                    "insert into messages (workspace_id, digest, body) values (%s, %s, 'b')",
+                    [workspace, digest],
+                )
+        # Another workspace's links of the same runs are others.
+        linked = [(ONE, OLD, 0), (ONE, OLD, 1), (ONE, NEW, 1), (ONE, NEW, 2), (TWO, NEW, 0)]
+        for workspace, run_id, number in linked:
+            owner.execute(
+                "insert into run_messages (workspace_id, run_id, digest) values (%s, %s, %s)",
+                [workspace, run_id, digests[number]],
+            )
+    migrate(configuration)
+    with psycopg.connect(postgres.address(empty)) as owner:
+        owned = owner.execute("select workspace_id, run_id, digest from messages").fetchall()
+        shared = owner.execute("select workspace_id, run_id, seq, digests from shared_messages")
+        zero, one, two, three = digests
+        assert sorted(owned, key=str) == sorted(
+            [
+                (ONE, OLD, zero), (ONE, OLD, one), (ONE, NEW, two), (ONE, None, three),
+                (TWO, NEW, zero), (TWO, None, one), (TWO, None, two), (TWO, None, three),
+            ],
+            key=str,
+        )  # fmt: skip
+        assert shared.fetchall() == [(ONE, NEW, 1, [one])]
