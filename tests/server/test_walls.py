@@ -23,7 +23,7 @@ OUTSIDE = {"public.workspaces", "public.api_keys"}  # reached through functions 
 HERE, THERE = UUID(int=2), UUID(int=1)
 # A value for a column that wants one, by its type.
 VALUES = {
-    "uuid": "gen_random_uuid()", "text": "'x'", "bytea": "'\\x00'", "date": "current_date",
+    "uuid": "gen_random_uuid()", "text": "'x'", "bytea": "sha256('')", "date": "current_date",
     "jsonb": "'{}'", "tsvector": "''", "boolean": "false", "text[]": "'{}'", "bytea[]": "'{}'",
     "timestamp with time zone": "now()", "bigint": "1", "integer": "1", "smallint": "1",
     "double precision": "1",

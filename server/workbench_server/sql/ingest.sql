@@ -28,23 +28,24 @@ with wanted as (
   select digest from unnest(%(digests)s::bytea[]) as w (digest)
 ), found as (
   select m.digest, m.run_id
-  from messages m join wanted w on m.digest = w.digest
+  from messages m
+  join wanted w on pool_key(m.digest) = pool_key(w.digest) and m.digest = w.digest
   where m.workspace_id = %(workspace_id)s
 ), linked as (
   insert into shared_messages (workspace_id, run_id, seq, digests)
   select r.workspace_id, r.run_id, r.next_seq, l.digests
   from runs r
   cross join (
-    select array(
+    select array_agg(l.digest order by l.digest) as digests
+    from (
       select f.digest from found f where f.run_id is distinct from %(run_id)s
       except
       select unnest(s.digests) from shared_messages s
       where s.workspace_id = %(workspace_id)s and s.run_id = %(run_id)s
-      order by 1
-    ) as digests
+    ) l
+    having count(*) > 0
   ) l
-  where
-    r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s and cardinality(l.digests) > 0
+  where r.workspace_id = %(workspace_id)s and r.run_id = %(run_id)s
   on conflict on constraint shared_messages_key
   do update set digests = shared_messages.digests || excluded.digests
 )
