@@ -96,7 +96,7 @@ async def authenticated(request: Request) -> Caller:
     if caller is None:
         raise Unauthenticated(
             "the API key is missing, unknown or expired",
-            hint="Send `Authorization: Bearer KEY`; WORKBENCH_API_KEY holds it.",
+            hint="WORKBENCH_API_KEY holds it; Authorization takes it, by the scheme Bearer.",
         )
     found: Caller = caller
     bind(workspace=str(found.workspace_id))

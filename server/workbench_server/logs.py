@@ -57,8 +57,9 @@ def configure(level: str) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out what `workbench_server.edge` has logged already, with its request."""
-    return not record.getMessage().startswith("Exception in ASGI application")
+    """Leave out what `edge` and `protocol` log themselves, with the request's id."""
+    known = ("Exception in ASGI application", "Invalid HTTP request received")
+    return not record.getMessage().startswith(known)
 
 
 class Lines(logging.Formatter):

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from workbench import errors
 from workbench.masking import without_secrets
 from workbench.schema import now
+from workbench_server.logs import bind
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -72,8 +73,9 @@ def problem(
     status: int,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Return the error as a response, and count it."""
+    """Return the error as a response; it is counted, and its code stands in the request's log."""
     request.app.state.metrics.problem(error.code)
+    bind(code=error.code)
     return Response(
         encoded(error, status=status, request_id=request.scope.get("request_id")),
         status_code=status,

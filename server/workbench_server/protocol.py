@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,8 @@ from workbench.errors import LimitExceeded, UsageError, WorkbenchError
 from workbench_server.problems import MEDIA_TYPE, encoded
 
 MOST_HEAD_BYTES = 65_536
+
+_log = logging.getLogger("workbench.requests")
 
 
 class Protocol(HttpToolsProtocol):
@@ -74,3 +77,12 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+        self._note(error.code, status, request_id)
+
+    def _note(self, code: str, status: HTTPStatus, request_id: str) -> None:
+        """Log and count what never comes as far as the app, which does so for all else."""
+        metrics = self.config.app.state.metrics
+        metrics.problem(code)
+        metrics.answered("other", "unknown", status=status.value, seconds=None)
+        facts = {"request_id": request_id, "status": status.value, "code": code}
+        _log.info("no request %d", status, extra={"facts": facts})

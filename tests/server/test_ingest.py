@@ -306,6 +306,18 @@ def test_json_and_lines_come_plain_or_packed(client, encoding, lines):
     assert answer.json()["accepted"] == 4
 
 
+def test_a_media_type_is_known_in_capitals_too(client):
+    run_id = client.create()
+    events = [event("run_started", 1, {"input": 1}), event("step_started", 2)]
+    answer = client.http.post(
+        f"/runs/{run_id}/events",
+        content=b"\n".join(map(wire, events)),
+        headers={"Content-Type": "Application/X-NDJSON; charset=utf-8"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["accepted"] == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "label", "unknown"),
     [

@@ -74,6 +74,18 @@ def test_every_error_is_a_problem_and_none_is_left_out(document, operations):
                 assert resolved(document, schema)["properties"].keys() >= {"code", "request_id"}
 
 
+def test_what_is_said_to_a_key_that_health_was_shown_is_described(operations):
+    assert {"401", "429"} <= set(operations["GET", "/v1/health"]["responses"])
+
+
+def test_every_error_shows_what_one_looks_like(document):
+    problem = resolved(document, {"$ref": "#/components/schemas/Problem"})
+    for status, answer in document["components"]["responses"].items():
+        example = answer["content"]["application/problem+json"]["example"]
+        assert example["status"] == int(status)
+        assert set(problem["required"]) <= example.keys()
+
+
 def test_every_body_that_a_route_reads_is_described(operations):
     without = {("POST", "/v1/runs/{run_id}/heartbeat"), ("POST", "/v1/snapshots")}
     writes = {place for place in operations if place[0] in {"POST", "PUT", "PATCH"}}

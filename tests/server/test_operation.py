@@ -4,9 +4,11 @@ import json
 import logging
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -270,6 +272,27 @@ def test_a_secret_in_a_message_is_not_written():
     assert "wb_key1" not in json.dumps(line)
     assert "postgresql://workbench_app:***@db/x" in line["message"]
     assert "RuntimeError" in line["exception"]
+
+
+def test_the_log_says_why_a_request_was_refused(own_server):
+    with client_of(own_server) as client:
+        client.http.get("/runs?colour=red", headers={"X-Request-ID": "refused-1"})
+    line = next(x for x in logged(own_server.process) if x.get("request_id") == "refused-1")
+    assert (line["status"], line["code"]) == (400, "unknown_parameter")
+
+
+def test_what_is_no_http_is_logged_and_counted_like_any_refused_request(own_server):
+    place = urlsplit(own_server.url)
+    with socket.create_connection((place.hostname, place.port), timeout=30) as opened:
+        opened.sendall(b"hello\r\n\r\n")
+        with opened.makefile("rb") as file:
+            _, _, body = file.read().partition(b"\r\n\r\n")
+    counted = numbers(own_server)
+    assert counted["workbench_problems_total", "usage_error"] == 1
+    assert counted["workbench_http_requests_total", "other", "unknown", "400"] == 1
+    lines = logged(own_server.process)
+    line = next(x for x in lines if x.get("request_id") == json.loads(body)["request_id"])
+    assert (line["status"], line["code"]) == (400, "usage_error")
 
 
 def test_lines_of_many_threads_are_whole(own_server):

@@ -229,7 +229,9 @@ def test_a_refused_question_says_what_would_be_answered(client, method, path, co
 def test_the_hint_of_a_refused_key_says_where_keys_come_from(server):
     with Client(server.url, "wrong").http as http:
         answer = http.get("/runs")
-    assert "WORKBENCH_API_KEY" in checked(answer, 401, "unauthenticated")["hint"]
+    hint = checked(answer, 401, "unauthenticated")["hint"]
+    assert "WORKBENCH_API_KEY" in hint
+    assert "***" not in hint, "the hint itself is no secret"
     assert answer.headers["www-authenticate"] == "Bearer"
 
 

@@ -9,10 +9,11 @@ import msgspec
 from fastapi.openapi.utils import get_openapi
 
 import workbench
+from workbench import errors
 from workbench_server.edge import MOST_ADDRESS_BYTES
 from workbench_server.openapi.answers import Problem
 from workbench_server.openapi.operations import JSON, OPERATIONS, PARAMETERS, Body, Operation
-from workbench_server.problems import MEDIA_TYPE
+from workbench_server.problems import MEDIA_TYPE, encoded
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -146,10 +147,9 @@ def _components() -> dict[str, Any]:
         if not isinstance(kind, dict)
     ]
     _, schemas = msgspec.json.schema_components([*kinds, Problem], ref_template=_REF)
-    statuses = {400, 401, 403, 404, 409, 413, 414, 415, 422, 429, 500, 503}
     return {
         "schemas": schemas,
-        "responses": {str(status): _problem(HTTPStatus(status)) for status in sorted(statuses)},
+        "responses": {str(status): _problem(HTTPStatus(status)) for status in _REFUSALS},
         "parameters": _PARAMETERS,
         "headers": _HEADERS,
         "securitySchemes": {
@@ -166,10 +166,47 @@ def _problem(status: HTTPStatus) -> dict[str, Any]:
     return {
         "description": status.phrase,
         "headers": _ANSWER_HEADERS | _MORE_HEADERS.get(status, {}),
-        "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}},
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {"$ref": _REF.format(name="Problem")},
+                "example": _example(status),
+            }
+        },
     }
 
 
+def _example(status: HTTPStatus) -> dict[str, Any]:
+    """Return a problem as it is answered with this status."""
+    said = encoded(_REFUSALS[status], status=status, request_id=_REQUEST_ID)
+    return dict(msgspec.json.decode(said)) | {"timestamp": "2026-01-31T12:00:00.000000Z"}
+
+
+_REQUEST_ID = "0195d6f0-4f5e-4a8e-9d7c-6f0b2f6f1a11"
+_REFUSALS: dict[int, errors.WorkbenchError] = {
+    400: errors.UnknownParameter(
+        "there is no parameter 'lable' here", where="query", hint="Did you mean label?"
+    ),
+    401: errors.Unauthenticated("the API key is missing, unknown or expired"),
+    403: errors.Forbidden("this key may only read", expected="writer or admin", found="reader"),
+    404: errors.NotFound("there is nothing at this address", where="GET /v1/rums"),
+    409: errors.SequenceGap(
+        "the batch skips numbers of its writer", where="events[0]", expected=5, found=9
+    ),
+    413: errors.LimitExceeded("the body is too large", expected="at most 33554432 bytes"),
+    414: errors.LimitExceeded("the address is too long", expected="at most 8192 bytes"),
+    415: errors.UnsupportedMedia(
+        "the body is of a media type that this address does not take",
+        where="Content-Type",
+        expected="application/json",
+        found="text/plain",
+    ),
+    422: errors.InvalidEvent("the batch is malformed", found="Input data was truncated"),
+    429: errors.RateLimited(
+        "the workspace asks for more than its limit", limit="events_per_s", retry_after=2
+    ),
+    500: errors.WorkbenchError("the server failed"),
+    503: errors.Unavailable("the database cannot be reached", found="connection refused"),
+}
 _PARAMETERS = {
     "RequestId": {
         "name": "X-Request-ID",

@@ -55,7 +55,9 @@ _EVENT = {"event_type": "step_started", "writer": "agent-1", "writer_seq": 1, "n
 _HEADER = {"name": "nightly", "agent": "support_desk:agent", "labels": {"model": "m-1"}}
 
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
-    ("GET", "/v1/health"): Operation(name="health", role=None, answers=_json(a.HealthAnswer)),
+    ("GET", "/v1/health"): Operation(
+        name="health", role=None, answers=_json(a.HealthAnswer), more=(401, 429)
+    ),
     ("GET", "/v1/ready"): Operation(name="ready", role=None, answers=_json(a.Ready)),
     ("GET", "/metrics"): Operation(name="metrics", role=None, answers={200: {"text/plain": _TEXT}}),
     ("POST", "/v1/runs"): Operation(

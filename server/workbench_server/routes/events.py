@@ -23,7 +23,7 @@ async def append_events(
 ) -> Response:
     """Store a batch; answered after its commit."""
     request.app.state.rates.check(caller)
-    lines = request.headers.get("content-type", "").startswith(_NDJSON)
+    lines = request.headers.get("content-type", "").lower().startswith(_NDJSON)
     receipt = await append(
         request.app.state,
         caller.workspace_id,
