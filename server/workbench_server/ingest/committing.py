@@ -33,6 +33,7 @@ _log = logging.getLogger("workbench.ingest")
 _MUCH = 100  # events: about as much work for the database as a transaction is by itself
 _MOST_BATCHES = 64
 _MOST_EVENTS = 4_000
+MOST_BYTES = 2**23  # of a group: what is stored stands in memory several times over meanwhile
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,17 +98,19 @@ class Committer:
         """Take what waits for one workspace, a batch of each run, and no run that is under way."""
         group: list[_Waiting] = []
         left: deque[_Waiting] = deque()
-        events, passed = 0, set(self._busy)
+        events, size, passed = 0, 0, set(self._busy)
         for one in self._waiting:
             place = one.batch.place
             fits = not group or (
                 place[0] == group[0].batch.workspace_id
                 and len(group) < _MOST_BATCHES
                 and events + len(one.batch.checked) <= _MOST_EVENTS
+                and size + one.batch.bytes <= MOST_BYTES
             )
             if fits and place not in passed:
                 group.append(one)
                 events += len(one.batch.checked)
+                size += one.batch.bytes
             else:
                 left.append(one)
             passed.add(place)
