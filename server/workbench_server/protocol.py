@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from workbench.errors import LimitExceeded, UsageError, WorkbenchError
 from workbench_server.problems import MEDIA_TYPE, encoded
+
+if TYPE_CHECKING:
+    from workbench_server.metrics import Metrics
 
 MOST_HEAD_BYTES = 65_536
 
@@ -81,7 +84,8 @@ class Protocol(HttpToolsProtocol):
 
     def _note(self, code: str, status: HTTPStatus, request_id: str) -> None:
         """Log and count what never comes as far as the app, which does so for all else."""
-        metrics = self.config.app.state.metrics
+        app: Any = self.config.app
+        metrics: Metrics = app.state.metrics
         metrics.problem(code)
         metrics.answered("other", "unknown", status=status.value, seconds=None)
         facts = {"request_id": request_id, "status": status.value, "code": code}
