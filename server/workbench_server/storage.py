@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def _answers(storage: Storage) -> bool:
 
 
 async def put(storage: Storage, path: str, data: bytes) -> None:
-    """Write an object whole or not at all."""
+    """Write an object whole or not at all; it is durable when this returns."""
     try:
         await asyncio.to_thread(_put, storage, path, data)
     except storage.failures as error:
@@ -100,13 +101,33 @@ def _put(storage: Storage, path: str, data: bytes) -> None:
         storage.files.pipe_file(path, data)
         return
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     part = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
-        part.write_bytes(data)
+        with part.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+    _sync(target.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        _sync(one.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Write a folder's names through: a loss of power forgets what only the memory knows."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 async def get(storage: Storage, path: str) -> bytes:
