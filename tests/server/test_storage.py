@@ -24,7 +24,7 @@ def synced(monkeypatch):
     names, fsync = [], os.fsync
 
     def noted(descriptor):
-        names.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink())
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
@@ -34,11 +34,11 @@ def synced(monkeypatch):
 def test_an_object_and_its_name_are_on_the_disk_before_it_is_answered(storage, synced):
     path = storage.path(WORKSPACE, "artifacts", "a")
     asyncio.run(put(storage, path, b"bytes"))
-    file, *folders = synced
+    *made, file, folder = synced
     assert (file.parent, file.name[:3]) == (Path(path).parent, ".a."), "under another name first"
+    assert folder == Path(path).parent, "a name lasts when the folder that holds it was written"
     root = Path(storage.root)
-    made = {root, root / "ws", root / "ws" / str(WORKSPACE), Path(path).parent}
-    assert set(folders) == made, "a name lasts when the folder that holds it was written"
+    assert set(made) == {root, root / "ws", root / "ws" / str(WORKSPACE)}
     assert asyncio.run(get(storage, path)) == b"bytes"
     assert [one.name for one in Path(path).parent.iterdir()] == ["a"]
 
