@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zlib
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ BATCH_EVENTS = DEFAULT.batch_events
 NESTING = DEFAULT.nesting
 
 _PACKING = "Pack the whole body once, with gzip or zstd, or leave Content-Encoding out."
+_SHORT = 2**20  # bytes: what is unpacked within a few milliseconds
+_GZIP_AT_MOST = 1032  # bytes that one byte of gzip can become
 _NOT_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^\[\]{}"]+', re.DOTALL)
 _PAIR = re.compile(rb"\{\}|\[\]")
 
@@ -68,7 +71,9 @@ async def read_body(request: Request, *, most: int | None = None) -> bytes:
         if len(raw) > most_raw:
             raise _too_large(most_raw)
     encoding = request.headers.get("content-encoding", "")
-    return decompressed(bytes(raw), encoding, most=most_unpacked)
+    if _is_short(raw, encoding):
+        return decompressed(bytes(raw), encoding, most=most_unpacked)
+    return await asyncio.to_thread(decompressed, bytes(raw), encoding, most=most_unpacked)
 
 
 def limits_of(request: Request) -> Limits:
@@ -82,6 +87,25 @@ def _check_announced(request: Request, most: int) -> None:
     said = request.headers.get("content-length", "")
     if said.isdecimal() and int(said) > most:
         raise _too_large(most, found=int(said))
+
+
+def _is_short(raw: bytearray, encoding: str) -> bool:
+    """Say whether a body is unpacked so soon that nobody waits for it."""
+    match encoding.strip().lower():
+        case "gzip":
+            return len(raw) * _GZIP_AT_MOST <= _SHORT
+        case "zstd":
+            return 0 <= _said_size(raw) <= _SHORT
+        case _:
+            return True
+
+
+def _said_size(raw: bytearray) -> int:
+    """Return what a zstd body says of its size, which it is held to; -1 where it says nothing."""
+    try:
+        return zstandard.frame_content_size(raw)
+    except zstandard.ZstdError:
+        return 0  # it is refused by its first bytes
 
 
 def decompressed(raw: bytes, encoding: str, *, most: int = DEFAULT.unpacked_bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Rates as token buckets, and sizes refused before they cost anything."""
 
+import asyncio
 import gzip
 import hashlib
 import socket
@@ -11,8 +12,9 @@ import pytest
 import zstandard
 from handmade import short_run
 from speaking import a_whole_run, event
+from starlette.requests import Request
 from workbench_server.access import Caller
-from workbench_server.limits import DEFAULT
+from workbench_server.limits import DEFAULT, read_body
 from workbench_server.rates import BURST_S, Rates
 
 from workbench.errors import RateLimited
@@ -268,3 +270,39 @@ def test_an_import_goes_on_after_it_was_told_to_wait(server, client):
     rows = client.http.get("/runs?limit=500").json()["runs"]
     assert sorted(row["run_id"] for row in rows) == sorted(ids)
     assert {row["events"] for row in rows} == {len(log.events)}
+
+
+def turns_of_others(packed, encoding):
+    """How often other requests get a turn while this one's body is unpacked."""
+
+    async def receive():
+        return {"type": "http.request", "body": packed}
+
+    async def unpack():
+        turns = 0
+
+        async def others():
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        scope = {"type": "http", "headers": [(b"content-encoding", encoding.encode())]}
+        going = asyncio.create_task(others())
+        await read_body(Request(scope, receive))
+        going.cancel()
+        return turns
+
+    return asyncio.run(unpack())
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_what_unpacks_to_much_holds_up_no_other_request(pack):
+    encoding = "gzip" if pack is gzip.compress else "zstd"
+    assert turns_of_others(pack(b" " * 2**22), encoding) > 0
+    assert turns_of_others(pack(b" " * 500), encoding) == 0, "a little is not worth a thread"
+
+
+def test_zstd_that_does_not_say_its_size_is_taken_for_much():
+    silent = zstandard.ZstdCompressor(write_content_size=False)
+    assert turns_of_others(silent.compress(b" " * 500), "zstd") > 0
