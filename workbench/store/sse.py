@@ -21,12 +21,19 @@ class Blocks:
     """Collects bytes until blocks are whole."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[Block]:
         """Return the blocks that are whole now."""
-        *whole, self._rest = (self._rest + data).split(_END)
-        return [_block(text) for text in whole if text]
+        # Only what is new is searched: a long block comes in many pieces.
+        begin = max(0, len(self._rest) - 1)
+        self._rest += data
+        end = self._rest.rfind(_END, begin)
+        if end < 0:
+            return []
+        whole = bytes(self._rest[:end])
+        del self._rest[: end + len(_END)]
+        return [_block(text) for text in whole.split(_END) if text]
 
 
 def _block(text: bytes) -> Block:
