@@ -5,11 +5,6 @@ alter table messages add column run_id uuid;
 -- Alike keys stand in it once, so it takes a few bytes a message.
 create index messages_runs on messages (workspace_id, run_id);
 
--- Half of a hash tells messages apart as well, in an index of two thirds the size.
-create function pool_key(digest bytea) returns uuid
-language sql immutable strict parallel safe
-as $$ select encode(substring(digest from 1 for 16), 'hex')::uuid $$;
-
 create table shared_messages (
   workspace_id uuid not null,
   run_id uuid not null,
@@ -52,8 +47,6 @@ begin
 end
 $$;
 drop table run_messages;
-alter table messages drop constraint messages_key;
-create unique index messages_key on messages (workspace_id, pool_key(digest));
 
 -- Indexes in which alike keys stand once take a few bytes a run: what would tell them apart is left out
 -- where nobody needs it.
@@ -113,11 +106,11 @@ begin
       when r.closed is not false or coalesce(w.last_seq, 0) <> b.first - 1 then null
       when exists (
         select from json_array_elements_text(b.needs) as n (digest)
-        where not exists (
-          select from messages m
+        -- A value is looked up for each; whether one exists might be asked of the whole pool.
+        where (
+          select true from messages m
           where m.workspace_id = workspace and m.digest = decode(n.digest, 'hex')
-            and pool_key(m.digest) = pool_key(decode(n.digest, 'hex'))
-        )
+        ) is null
       ) then null
       else r.next_seq
     end
@@ -155,9 +148,12 @@ begin
         with ordinality as b (needs, place),
         json_array_elements_text(b.needs) as e (digest)
     ) d (place, digest)
-    join messages m
-      on m.workspace_id = workspace and pool_key(m.digest) = pool_key(d.digest)
-      and m.digest = d.digest
+    -- With a limit it is looked up for each: never the whole pool for a few digests.
+    cross join lateral (
+      select m.run_id from messages m
+      where m.workspace_id = workspace and m.digest = d.digest
+      limit 1
+    ) m
     where firsts[d.place] is not null and m.run_id is distinct from ids[d.place]
     group by d.place
   ) n

@@ -28,8 +28,7 @@ with wanted as (
   select digest from unnest(%(digests)s::bytea[]) as w (digest)
 ), found as (
   select m.digest, m.run_id
-  from messages m
-  join wanted w on pool_key(m.digest) = pool_key(w.digest) and m.digest = w.digest
+  from messages m join wanted w on m.digest = w.digest
   where m.workspace_id = %(workspace_id)s
 ), linked as (
   insert into shared_messages (workspace_id, run_id, seq, digests)

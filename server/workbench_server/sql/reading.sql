@@ -101,9 +101,7 @@ from (
     sum(octet_length(m.body)) over (order by p.digest rows unbounded preceding)
       - octet_length(m.body) as earlier
   from page p
-  join messages m
-    on m.workspace_id = %(workspace_id)s and pool_key(m.digest) = pool_key(p.digest)
-    and m.digest = p.digest
+  join messages m on m.workspace_id = %(workspace_id)s and m.digest = p.digest
   order by p.digest
 ) e
 where e.earlier < %(bytes)s

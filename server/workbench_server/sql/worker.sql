@@ -45,9 +45,7 @@ union all
 select encode(m.digest, 'hex'), m.body
 from shared_messages s
 cross join unnest(s.digests) as l (digest)
-join messages m
-  on m.workspace_id = %(workspace_id)s and pool_key(m.digest) = pool_key(l.digest)
-  and m.digest = l.digest
+join messages m on m.workspace_id = %(workspace_id)s and m.digest = l.digest
 where s.workspace_id = %(workspace_id)s and s.run_id = %(run_id)s
 
 -- name: fill_text
