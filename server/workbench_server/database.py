@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ Pool = AsyncConnectionPool[Connection]
 
 _WAIT_S = 10.0
 _AGAIN_S = 0.5
+_LONGEST_S = 60.0  # that anything may take of the database: it may hang, and say nothing
 
 
 class _Pool(AsyncConnectionPool[Connection]):
@@ -92,9 +94,16 @@ async def transaction(pool: Pool, workspace_id: UUID) -> AsyncIterator[Connectio
 
 @asynccontextmanager
 async def connected(pool: Pool) -> AsyncIterator[Connection]:
-    """Take a connection, or say that the database cannot be reached."""
+    """Take a connection for a while, or say that the database cannot be reached."""
+    bound = asyncio.timeout(_LONGEST_S)
     try:
-        async with pool.connection() as connection:
+        async with bound, pool.connection() as connection:
             yield connection
+    except TimeoutError as error:
+        if not bound.expired():
+            raise
+        raise Unavailable(
+            "the database took too long", expected=f"at most {_LONGEST_S:.0f} seconds"
+        ) from error
     except (psycopg.OperationalError, PoolTimeout) as error:
         raise Unavailable("the database cannot be reached", found=str(error).strip()) from error
