@@ -138,6 +138,17 @@ def test_of_a_batch_that_is_not_atomic_the_valid_events_are_stored(client):
     assert (refused["index"], refused["code"], refused["expected"]) == (1, "sequence_gap", 1)
 
 
+def test_where_nothing_was_stored_a_gap_names_the_first_event_to_send_again(client):
+    run_id = client.create()
+    client.send(run_id, events_of("a", 1))
+    problem = client.send(run_id, [*events_of("b", 1), *events_of("a", 2, 3, 5)]).json()
+    assert (problem["code"], problem["where"]) == ("sequence_gap", "events[3]")
+    assert (problem["expected"], problem["found"]) == (2, 5)
+    assert problem["hint"] == "Nothing of the batch was stored: send again from writer_seq 2."
+    assert problem["details"]["writer"] == "a"
+    assert client.send(run_id, events_of("a", 2, 3, 4, 5)).json()["accepted"] == 4
+
+
 # ---- an end that announces more than came
 
 
@@ -176,6 +187,17 @@ def test_up_to_what_was_announced_events_come_late_and_beyond_it_they_are_refuse
     assert state(client, run_id) == ("done", "ok")
 
 
+@pytest.mark.parametrize("announced", [{"b": 2**63}, {"": 1}])
+def test_an_end_that_announces_what_nobody_can_deliver_says_so(client, announced):
+    run_id = client.create()
+    problem = client.send(run_id, [*events_of("a", 1), the_end(2, **announced)]).json()
+    assert (problem["status"], problem["code"]) == (422, "invalid_event")
+    assert problem["title"] == "run_ended announces what no writer can deliver"
+    assert problem["where"] == "events[1].payload.writers"
+    assert problem["expected"] == f"a writer's name, and at most {2**63 - 1}"
+    assert client.row(run_id)["events"] == 0
+
+
 def test_an_incomplete_run_goes_into_the_lake_as_such(client, worker, silence):
     run_id = client.create()
     client.send(run_id, [the_end(1, a=1, b=1)])
@@ -208,6 +230,19 @@ def test_a_lost_run_comes_back_with_a_batch_that_is_looked_at_closely(client, si
     silence(run_id, seconds=61)
     client.send(run_id, [*events_of("b", 1), *events_of("a", 1, 2)])
     assert state(client, run_id) == ("running", "ok")
+
+
+def test_a_lost_run_comes_back_with_a_writer_that_was_never_answered(client, silence):
+    run_id = client.create()
+    client.send(run_id, events_of("a", 1))
+    silence(run_id, seconds=61)
+    assert client.send(run_id, events_of("a", 3)).status_code == 409
+    assert state(client, run_id) == ("lost", "ok")
+    assert client.send(run_id, events_of("a", 1)).json()["duplicates"] == 1
+    assert state(client, run_id) == ("running", "ok")
+    client.send(run_id, [the_end(2)])
+    assert client.send(run_id, [the_end(2)]).json()["duplicates"] == 1
+    assert state(client, run_id) == ("done", "ok")
 
 
 def test_a_heartbeat_keeps_a_run_alive_and_brings_it_back(client, silence):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from workbench_server.ingest.checking import Checked
 
+_LAST = 2**63 - 1
+
 
 @dataclass(slots=True, kw_only=True)
 class Writer:
@@ -143,9 +145,9 @@ def _close(one: Checked, log: Log) -> None:
     event = one.event
     announced = {event.writer: event.writer_seq} | one.body.writers
     for name, final in announced.items():
+        _check_announced(name, final, where=f"{_where(one)}.payload.writers")
         delivered = event.writer_seq if name == event.writer else log.writer(name).last
-        check_text(name, where=f"{_where(one)}.payload.writers", most=256)
-        if final < delivered or not name:
+        if final < delivered:
             raise InvalidEvent(
                 "run_ended announces less than was delivered",
                 where=_where(one),
@@ -156,3 +158,33 @@ def _close(one: Checked, log: Log) -> None:
     for name, final in announced.items():
         log.writer(name).final = final
     log.closed = True
+
+
+def _check_announced(name: str, final: int, *, where: str) -> None:
+    check_text(name, where=where, most=256)
+    if not name or final > _LAST:
+        raise InvalidEvent(
+            "run_ended announces what no writer can deliver",
+            where=where,
+            expected=f"a writer's name, and at most {_LAST}",
+            found=f"{final} of {name!r}",
+        )
+
+
+def refusal(admission: Admission, error: WorkbenchError) -> WorkbenchError:
+    """Return why none of a batch is stored; whoever resends from what a gap expects loses none."""
+    if not isinstance(error, SequenceGap):
+        return error
+    writer = error.facts["writer"]
+    numbers = (c.event.writer_seq for c in admission.accepted if c.event.writer == writer)
+    first = next(numbers, None)
+    if first is None:
+        return error
+    return SequenceGap(
+        error.what,
+        where=error.where,
+        expected=first,
+        found=error.found,
+        hint=f"Nothing of the batch was stored: send again from writer_seq {first}.",
+        **error.facts,
+    )

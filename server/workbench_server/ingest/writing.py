@@ -11,7 +11,14 @@ import psycopg
 from workbench.errors import InvalidEvent, WorkbenchError
 from workbench_server.database import transaction
 from workbench_server.entities import artifacts_of
-from workbench_server.ingest.admission import Admission, Log, Writer, admit, known_already
+from workbench_server.ingest.admission import (
+    Admission,
+    Log,
+    Writer,
+    admit,
+    known_already,
+    refusal,
+)
 from workbench_server.ingest.rows import rows_of
 from workbench_server.ingest.tally import tally
 from workbench_server.queries import queries
@@ -93,9 +100,12 @@ async def store_within(connection: Connection, batch: Prepared) -> Receipt:
     admission = admit(batch.checked, log)
     rejected = sorted(batch.unsound + admission.rejected, key=lambda pair: pair[0])
     if batch.atomic and rejected:
-        raise rejected[0][1]
+        raise refusal(admission, rejected[0][1])
     if admission.accepted:
         await _write(connection, batch, run=run, log=log, admission=admission)
+    elif admission.duplicates:
+        # A writer that was never answered is back all the same.
+        await connection.execute(queries("runs")["hear"], batch.key)
     first = run["next_seq"] if admission.accepted else None
     return Receipt(
         accepted=len(admission.accepted),
