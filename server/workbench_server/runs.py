@@ -15,11 +15,14 @@ from workbench.errors import Conflict, InvalidEvent, RunNotFound
 from workbench.hashing import dumps
 from workbench.schema import RunHeader, RunPatch
 from workbench_server.database import Connection, Pool, transaction
+from workbench_server.headers import MOST_BYTES, check_header, check_labels
 from workbench_server.limits import check_text
 from workbench_server.queries import queries
 
-_TEXTS = ("name", "agent", "source", "session", "edits_hash")
-_MOST_BYTES = 2_000  # of an index's page
+_OTHERS = {
+    "parent_run_id": "a run cannot be its own parent",
+    "supersedes": "a run cannot supersede itself",
+}
 _Form = TypeVar("_Form")
 
 
@@ -35,6 +38,8 @@ def parse_patch(data: bytes) -> RunPatch:
 
 def parse_form(data: bytes, kind: type[_Form], what: str) -> _Form:
     """Read a body as a struct, or say what does not fit."""
+    if not data.strip():
+        raise InvalidEvent(what, expected="a JSON object", found="an empty body")
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -98,14 +103,13 @@ def another_has_the_source(source: str | None) -> Conflict:
 
 def facts_of(header: RunHeader, workspace_id: UUID) -> dict[str, Any]:
     """Return the columns of the run that a header describes, or say what does not fit."""
+    check_header(header)
     facts = msgspec.structs.asdict(header)
-    for name in _TEXTS:
-        if facts[name] is not None:
-            check_text(facts[name], where=name, most=_MOST_BYTES)
-    ids = {name: _id(facts[name], name) for name in ("parent_run_id", "supersedes")}
+    ids = {name: _id(facts[name], name) for name in _OTHERS}
     run_id = _id(header.run_id, "run_id") or new_run_id()
-    if ids["supersedes"] == run_id:
-        raise InvalidEvent("a run cannot supersede itself", where="supersedes", found=str(run_id))
+    for name, what in _OTHERS.items():
+        if ids[name] == run_id:
+            raise InvalidEvent(what, where=name, expected="another run", found=str(run_id))
     labels = {name: value for name, value in header.labels.items() if value is not None}
     said = msgspec.structs.replace(
         header, run_id=None, labels=labels, **{name: _text(value) for name, value in ids.items()}
@@ -175,7 +179,9 @@ async def patch_run(pool: Pool, workspace_id: UUID, *, run_id: UUID, patch: RunP
     """Change name and labels."""
     has_name, has_labels = patch.name is not msgspec.UNSET, patch.labels is not msgspec.UNSET
     if isinstance(patch.name, str):
-        check_text(patch.name, where="name", most=_MOST_BYTES)
+        check_text(patch.name, where="name", most=MOST_BYTES)
+    if isinstance(patch.labels, dict):
+        check_labels(patch.labels)
     parameters = {
         "workspace_id": workspace_id,
         "run_id": run_id,

@@ -160,7 +160,20 @@ HEADERS = {
     "an id that is no uuid": (b'{"run_id":"mine"}', "invalid_event"),
     "a parent that is no uuid": (b'{"parent_run_id":"x"}', "invalid_event"),
     "NUL in a name": (b'{"name":"\\u0000"}', "invalid_event"),
-    "NUL in a label": (b'{"labels":{"a":"\\u0000"}}', "usage_error"),
+    "NUL in a label": (b'{"labels":{"a":"\\u0000"}}', "invalid_event"),
+    "NUL in a label's name": (b'{"labels":{"a\\u0000":1}}', "invalid_event"),
+    "a label as long as a book": (b'{"labels":{"a":"%b"}}' % (b"x" * 20_000), "limit_exceeded"),
+    "a label's name as long as a page": (b'{"labels":{"%b":1}}' % (b"x" * 5000), "limit_exceeded"),
+    "a place before the first event": (b'{"forked_at":0}', "invalid_event"),
+    "a hash of edits that is none": (b'{"edits_hash":"zz"}', "invalid_event"),
+    "nothing": (b"", "invalid_event"),
+    "its own parent": (
+        (
+            b'{"run_id":"00000000-0000-0000-0000-000000000001",'
+            b'"parent_run_id":"00000000-0000-0000-0000-000000000001"}'
+        ),
+        "invalid_event",
+    ),
     "labels that are not flat": (b'{"labels":{"a":[1]}}', "invalid_event"),
     "an unknown mode": (b'{"mode":"dream"}', "invalid_event"),
     "a source as long as a page": (b'{"source":"%b"}' % (b"x" * 5000), "limit_exceeded"),
@@ -186,7 +199,14 @@ def test_a_bad_header_makes_no_run(client, name):
 
 @pytest.mark.parametrize(
     "content",
-    [b"{", b'{"colour":1}', b'{"labels":{"a":{}}}', b'{"labels":{"a":%b}}' % (b"9" * 30)],
+    [
+        b"{",
+        b"",
+        b'{"colour":1}',
+        b'{"labels":{"a":{}}}',
+        b'{"labels":{"a":%b}}' % (b"9" * 30),
+        b'{"labels":{"a":"\\u0000"}}',
+    ],
 )
 def test_a_bad_change_of_a_run_changes_nothing(client, content):
     run_id = client.create(name="kept")
@@ -194,6 +214,22 @@ def test_a_bad_change_of_a_run_changes_nothing(client, content):
     answer = client.http.patch(f"/runs/{run_id}", content=content)
     assert_is_problem(answer, 422, "invalid_event")
     assert client.row(run_id) == before
+
+
+@pytest.mark.parametrize(
+    ("header", "where", "expected"),
+    [
+        (b"", None, "a JSON object"),
+        (b'{"labels":{"a":"\\u0000"}}', "labels.a", None),
+        (b'{"labels":{"a":%b}}' % (b"9" * 30), "labels.a", "a number of 64 bits"),
+        (b'{"forked_at":-1}', "forked_at", f"1 to {2**63 - 1}"),
+        (b'{"forked_at":%d}' % 2**63, "forked_at", f"1 to {2**63 - 1}"),
+        (b'{"edits_hash":"AB"}', "edits_hash", "64 lower-case hex digits"),
+    ],
+)
+def test_a_bad_header_is_told_where_it_is_bad_and_what_is_expected(client, header, where, expected):
+    problem = client.http.post("/runs", content=header).json()
+    assert (problem.get("where"), problem.get("expected")) == (where, expected)
 
 
 QUERIES = {
