@@ -13,9 +13,12 @@ from workbench.errors import LimitExceeded, UsageError, WorkbenchError
 from workbench_server.problems import MEDIA_TYPE, encoded
 
 if TYPE_CHECKING:
+    import asyncio
+
     from workbench_server.metrics import Metrics
 
 MOST_HEAD_BYTES = 65_536
+_HEAD_S = 60.0  # from the first byte of a head, or from the connection, to the head's end
 
 _log = logging.getLogger("workbench.requests")
 
@@ -27,6 +30,17 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._in_head = True
         self._head_bytes = 0
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin; whoever never says anything is not waited for."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End, and wait for nothing any more."""
+        self._forget_head()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless it is a head that does not end."""
@@ -43,10 +57,38 @@ class Protocol(HttpToolsProtocol):
                 )
                 return
         super().data_received(data)
+        if self._in_head and self._head_bytes and self._late is None:
+            self._await_head()
+
+    def _await_head(self) -> None:
+        if not self.transport.is_closing():
+            self._late = self.loop.call_later(_HEAD_S, self._give_up)
+
+    def _forget_head(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        """Close what holds a connection with a part of a head, or with nothing."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._await_head()  # an answer is on its way, and is not cut in two
+        elif not self._head_bytes:
+            self.transport.close()
+        else:
+            self._refuse(
+                UsageError(
+                    "the request's head did not end in time",
+                    expected=f"within {_HEAD_S:.0f} seconds",
+                    hint="Send it again.",
+                ),
+                HTTPStatus.REQUEST_TIMEOUT,
+            )
 
     def on_headers_complete(self) -> None:
         """Begin to answer; an answer that nobody takes can be cut off with what is on its way."""
         self._in_head = False
+        self._forget_head()
         self.scope["extensions"] = {"workbench": {"abort": self.transport.abort}}
         super().on_headers_complete()
 
