@@ -9,6 +9,7 @@ import typer
 from workbench.cli.options import AsJson, Target, Workspace, opened
 from workbench.cli.output import emit
 from workbench.cli.runs import RunName, plain, records
+from workbench.schema import ENDED_STATUSES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,7 +44,7 @@ def follow(
             if not (as_json or _printed(frame, as_lines=lines)):
                 raise typer.Exit
         found.refresh()
-    over = found.info["ended_at"] is not None
+    over = found.info["status"] in ENDED_STATUSES
     emit({"run": plain(found.info), "ended": over}, as_json=as_json)
     if not over:
         raise typer.Exit(1)

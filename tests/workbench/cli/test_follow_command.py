@@ -79,6 +79,14 @@ def test_json_is_one_document_when_the_run_has_ended(command, client, run_id):
     assert (said["run"]["run_id"], said["run"]["status"]) == (run_id, "done")
 
 
+def test_a_run_whose_last_event_says_no_time_has_ended_all_the_same(command, client, run_id):
+    last = event("run_ended", 3, {"writers": {"w": 3}}, status="failed", started_at=None)
+    assert client.send(run_id, [last]).status_code == 200
+    code, out, _ = command(run_id, "--json")
+    said = json.loads(out)
+    assert (code, said["ended"], said["run"]["status"]) == (0, True, "failed")
+
+
 def test_a_run_that_goes_on_at_the_timeout_exits_with_one(command, run_id):
     code, out, _ = command(run_id, "--timeout", 0.3)
     assert (code, len(out.splitlines())) == (1, 2)
