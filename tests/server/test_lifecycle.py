@@ -334,6 +334,15 @@ def test_the_app_role_cannot_sweep(server):
         connection.execute("select * from sweep_runs(1, 1)")
 
 
+def test_the_log_names_a_swept_run_and_its_workspace_as_fields(server, client, silence, caplog):
+    run_id = client.create()
+    with caplog.at_level("INFO", logger="workbench.worker"):
+        assert silence(run_id, seconds=61)
+    [said] = [x.facts for x in caplog.records if getattr(x, "facts", {}).get("run_id") == run_id]
+    workspace = str(server.workspace.workspace_id)
+    assert said == {"run_id": run_id, "workspace": workspace, "status": "lost", "health": "ok"}
+
+
 def test_the_worker_sweeps_by_itself_with_the_spans_of_its_environment(own_server):
     client = Client(own_server.url, own_server.api_key)
     silent, gap = client.create(), client.create()

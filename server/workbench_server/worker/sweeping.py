@@ -13,7 +13,7 @@ from workbench_server.queries import queries
 if TYPE_CHECKING:
     from workbench_server.worker.snapshot import Worker
 
-_log = logging.getLogger("workbench")
+_log = logging.getLogger("workbench.worker")
 
 _LONGEST_S = 10 * 365 * 86_400.0
 
@@ -57,5 +57,11 @@ def sweep(worker: Worker, deadlines: Deadlines) -> list[dict[str, Any]]:
     with worker.connect() as connection:
         swept = connection.execute(queries("worker")["sweep"], spans).fetchall()
     for run in swept:
-        _log.info("run %s is %s, health %s", run["run_id"], run["status"], run["health"])
+        facts = {
+            "workspace": str(run["workspace_id"]),
+            "run_id": str(run["run_id"]),
+            "status": run["status"],
+            "health": run["health"],
+        }
+        _log.info("a run is %s, health %s", run["status"], run["health"], extra={"facts": facts})
     return swept
