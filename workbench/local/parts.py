@@ -38,6 +38,7 @@ class Part:
     started_at: float = field(default=0.0, init=False)
     pause_s: float = field(default=_FIRST_PAUSE_S, init=False)
     next_start_at: float | None = field(default=None, init=False)
+    is_asked: bool = field(default=False, init=False)
 
     def start(self) -> int:
         """Start the process, its output going to its log, and return its number."""
@@ -56,6 +57,7 @@ class Part:
             )
         self.started_at = time.monotonic()
         self.next_start_at = None
+        self.is_asked = False
         return self.process.pid
 
     def is_running(self) -> bool:
@@ -96,9 +98,11 @@ class Part:
         return 0 if self.process is None else self.process.wait()
 
     def ask_to_end(self) -> None:
-        """Send the signal the process ends on; it is not started again."""
+        """Send the signal the process ends on, once; it is not started again."""
         self.next_start_at = None
-        if self.process is not None and self.process.poll() is None:
+        # A second signal tells a server to drop what it is about to finish.
+        if self.process is not None and self.process.poll() is None and not self.is_asked:
+            self.is_asked = True
             self.process.send_signal(self.ends_on)
 
     def end(self, *, patience_s: float) -> None:
