@@ -134,7 +134,7 @@ class RemoteStore:
             try:
                 return Run(self, self.row(wanted))
             except RunNotFound:
-                raise lookup.not_found(self.runs(), wanted) from None
+                raise lookup.not_found(self.runs(limit=_PAGE), wanted) from None
         by_source = self.runs(source=wanted, limit=1)
         found = by_source.row(0, named=True) if by_source.height else None
         return Run(self, found or lookup.find(self.runs(), wanted))

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from workbench import errors, frames, hashing
 from workbench.schema import RunHeader, RunPatch
-from workbench.store import Run, connect, read
+from workbench.store import Run, connect, read, remote
 from workbench.store.export import export
 
 HEADER = RunHeader(name="first", source="test:a", labels={"n": 1, "ok": True})
@@ -254,3 +254,17 @@ def test_a_reader_may_not_write(server):
     reader = server.make_workspace("default", role="reader")
     with connect(server.url, reader.api_key) as there, pytest.raises(errors.Forbidden):
         there.create_run(RunHeader())
+
+
+def test_an_unknown_id_is_compared_with_the_newest_runs_and_not_with_all(store, monkeypatch):
+    for _ in range(3):
+        store.create_run(RunHeader())
+    asked, get_json = [], store._wire.get_json
+    monkeypatch.setattr(remote, "_PAGE", 2)
+    monkeypatch.setattr(
+        store._wire, "get_json", lambda path, **query: asked.append(path) or get_json(path, **query)
+    )
+    unknown = "00000000-0000-0000-0000-000000000000"
+    with pytest.raises(errors.RunNotFound):
+        store.run(unknown)
+    assert asked == [f"/v1/runs/{unknown}", "/v1/runs"]
