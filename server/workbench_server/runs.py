@@ -17,6 +17,7 @@ from workbench.schema import RunHeader, RunPatch
 from workbench_server.database import Connection, Pool, transaction
 from workbench_server.headers import MOST_BYTES, check_header, check_labels
 from workbench_server.limits import check_text
+from workbench_server.misfits import sides_of
 from workbench_server.queries import queries
 
 _OTHERS = {
@@ -43,7 +44,7 @@ def parse_form(data: bytes, kind: type[_Form], what: str) -> _Form:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidEvent(what, found=str(error)) from error
+        raise InvalidEvent(what, **sides_of(error, kind)) from error
 
 
 def run_uuid(text: str) -> UUID:

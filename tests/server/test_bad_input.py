@@ -220,6 +220,10 @@ def test_a_bad_change_of_a_run_changes_nothing(client, content):
     ("header", "where", "expected"),
     [
         (b"", None, "a JSON object"),
+        (b"[]", None, "object"),
+        (b'{"name":5}', "name", "str | null"),
+        (b'{"labels":{"a":[]}}', "labels[...]", "bool | int | float | str | null"),
+        (b'{"mode":"dream"}', "mode", "exact, cached, simulated, live"),
         (b'{"labels":{"a":"\\u0000"}}', "labels.a", None),
         (b'{"labels":{"a":%b}}' % (b"9" * 30), "labels.a", "a number of 64 bits"),
         (b'{"forked_at":-1}', "forked_at", f"1 to {2**63 - 1}"),
@@ -229,7 +233,21 @@ def test_a_bad_change_of_a_run_changes_nothing(client, content):
 )
 def test_a_bad_header_is_told_where_it_is_bad_and_what_is_expected(client, header, where, expected):
     problem = client.http.post("/runs", content=header).json()
-    assert (problem.get("where"), problem.get("expected")) == (where, expected)
+    said = problem.get("expected")
+    words = said and sorted(said.split(", "))  # in whichever order they come
+    assert (problem.get("where"), words) == (where, expected and sorted(expected.split(", ")))
+
+
+def test_an_unknown_field_is_named_with_those_there_are(client):
+    problem = client.http.post("/keys", json={"role": "reader", "colour": "red"}).json()
+    assert problem["found"] == "a field colour"
+    assert problem["expected"] == "role, name, expires_at"
+
+
+def test_an_unknown_word_is_named_with_those_there_are(client):
+    problem = client.http.post("/keys", json={"role": "god"}).json()
+    assert (problem["where"], problem["found"]) == ("role", "'god'")
+    assert set(problem["expected"].split(", ")) == {"reader", "writer", "admin"}
 
 
 QUERIES = {

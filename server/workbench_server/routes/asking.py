@@ -8,6 +8,7 @@ import msgspec
 
 from workbench.errors import InvalidEvent
 from workbench_server.limits import check_nesting, read_body
+from workbench_server.misfits import sides_of
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -24,4 +25,4 @@ async def asked(request: Request, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidEvent("the body does not fit", where="body", found=str(error)) from error
+        raise InvalidEvent("the body does not fit", **sides_of(error, kind)) from error
