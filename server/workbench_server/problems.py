@@ -155,8 +155,9 @@ def _of_validation(error: RequestValidationError) -> errors.WorkbenchError:
     first = error.errors()[0]
     found = first.get("input")
     return errors.UsageError(
-        f"the request does not fit: {first['msg']}",
+        "the request does not fit",
         where=".".join(str(part) for part in first["loc"]),
+        expected=str(first["msg"]).removeprefix("Input should be "),
         found=None if found is None else str(found)[:_MOST_SHOWN],
         hint="GET /openapi.json describes every parameter.",
     )

@@ -70,6 +70,7 @@ def test_a_parameter_that_came_twice_is_refused_where_there_is_one(client):
 def test_a_value_that_does_not_fit_is_named_with_its_place(client):
     details = checked(client.http.get("/runs", params={"limit": "many"}), 422, "usage_error")
     assert (details["where"], details["found"]) == ("query.limit", "many")
+    assert details["expected"] == "a valid integer, unable to parse string as an integer"
     assert "openapi.json" in details["hint"]
 
 
