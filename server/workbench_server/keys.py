@@ -32,6 +32,7 @@ _ID_LENGTH, _SECRET_LENGTH = 12, 43
 _LONGEST_NAME = 200
 _DAY_S = 86_400
 _LONGEST_OVERLAP_S = 30 * _DAY_S
+_LATEST = datetime.max.replace(tzinfo=UTC)
 
 Facts = dict[str, Any]
 
@@ -98,7 +99,8 @@ async def create_key(pool: Pool, workspace_id: UUID, *, wanted: NewKey) -> tuple
 
 
 def _check_moment(expires_at: datetime) -> None:
-    if expires_at.tzinfo is None or expires_at <= datetime.now(UTC):
+    is_moment = expires_at.tzinfo is not None and expires_at < _LATEST
+    if not is_moment or expires_at <= datetime.now(UTC):
         raise UsageError(
             "a key expires in the future, at a time with a zone",
             where="expires_at",

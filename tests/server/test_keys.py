@@ -218,6 +218,13 @@ def test_a_key_that_makes_no_sense_is_not_made(client, body, code):
     assert listed(client) == before
 
 
+def test_a_key_that_expires_after_all_times_is_told_so(client):
+    ends = "9999-12-31T23:59:59-10:00"
+    problem = client.http.post("/keys", json={"role": "reader", "expires_at": ends}).json()
+    assert (problem["code"], problem["where"]) == ("usage_error", "expires_at")
+    assert problem["found"] == ends
+
+
 @pytest.mark.parametrize("overlap_s", [-1, 30 * 86_400 + 1, "x", 10**30])
 def test_an_overlap_out_of_range_is_refused(client, overlap_s):
     path = f"/keys/{made(client)['key']['key_id']}/rotate"
