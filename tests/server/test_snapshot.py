@@ -9,7 +9,7 @@ from running import service
 from speaking import Client, a_whole_run, event
 from workbench_server.storage import open_storage
 from workbench_server.worker.lake import BATCH, append, open_lake
-from workbench_server.worker.snapshot import Worker, _claim, _settle, _write, snapshot
+from workbench_server.worker.snapshot import Worker, _claim, _settle, _write, run_job, snapshot
 
 
 def wait_for_lake(client):
@@ -145,6 +145,18 @@ def test_many_runs_go_in_one_commit_a_table(client, server, hands):
     snapshot(hands, server.workspace.workspace_id)
     runs = hands.lake.table(server.workspace.workspace_id, "runs")
     assert (len(runs.metadata.snapshots), runs.scan().to_arrow().num_rows) == (1, 12)
+
+
+def test_a_job_whose_worker_fails_for_whatever_reason_has_failed(client, server, hands):
+    client.send(client.create(), *a_whole_run())
+    job_id = client.http.post("/snapshots").json()["job_id"]
+    broken = Worker(url=hands.url, lake=None)  # whatever is asked of it is an AttributeError
+    with pytest.raises(AttributeError):
+        run_job(broken, server.workspace.workspace_id, job_id=job_id)
+    with psycopg.connect(server.database.owner_url) as owner:
+        query = "select status, error from jobs.jobs where job_id = %s"
+        status, error = owner.execute(query, [job_id]).fetchone()
+    assert (status, "NoneType" in error["title"]) == ("failed", True)
 
 
 def test_each_workspace_has_a_prefix_and_tables_of_its_own(client, other, worker, server):

@@ -50,8 +50,9 @@ def run_job(worker: Worker, workspace_id: UUID, *, job_id: UUID) -> int:
     _say(worker, workspace_id, job_id, status="running")
     try:
         runs = snapshot(worker, workspace_id)
-    except (psycopg.Error, OSError) as error:
-        _say(worker, workspace_id, job_id, status="failed", error={"title": str(error)})
+    except Exception as error:
+        said = {"title": str(error) or type(error).__name__}
+        _say(worker, workspace_id, job_id, status="failed", error=said)
         raise
     _say(worker, workspace_id, job_id, status="done", progress={"runs": runs})
     return runs
