@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workbench.schema import RunHeader
 
 MOST_BYTES = 2_000  # of an index's page
-_LABEL_BYTES = 10_000
+_LABEL_BYTES = 2 * 2**20  # a search sees the beginning of a long one
 _LOWEST, _HIGHEST = -(2**63), 2**64 - 1  # beyond them there is no canonical JSON
 _LAST = 2**63 - 1
 _SHOWN = 80

@@ -29,7 +29,7 @@ _THREADS = 4
 
 
 def figures(stack: Stack) -> Iterator[Figure]:
-    folder = _folder()
+    folder = folder_of_runs()
     if folder is None:
         say("no recorded data of others; set WORKBENCH_REALDATA")
         return
@@ -48,7 +48,7 @@ def figures(stack: Stack) -> Iterator[Figure]:
     )
 
 
-def _folder() -> Path | None:
+def folder_of_runs() -> Path | None:
     beside = Path(__file__).parents[2] / "../shared/realdata"
     found = Path(os.environ.get("WORKBENCH_REALDATA") or beside) / "agentdojo" / "runs"
     return found if found.is_dir() else None

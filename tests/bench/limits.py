@@ -1,8 +1,8 @@
-"""Why appending is no faster: what its parts take, each by itself, on the same machine.
+"""Why it is no faster: what the parts of the work take, each by itself, on the same machine.
 
 A client that waits for each answer waits for the parts one after the other: HTTP that only reads,
-the check in Python, the statement in Postgres. Eight clients are bound by the two processors: what
-each process takes of them an event.
+the check in Python, the statement in Postgres. What goes side by side is bound by the processors:
+how much of them each process takes an event, or a message.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import events as made
+import importing
 import ingest
 import load
 import psycopg
+import reading
 from bare import serving
 from figure import Figure, median, say
 from workbench_server.ingest import committing, preparing
 from workbench_server.queries import queries
+
+from workbench import local
+from workbench.importers import import_paths
+from workbench.store import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,15 +34,17 @@ if TYPE_CHECKING:
     from stack import Stack
     from workbench_server.ingest.writing import Prepared
 
-_BATCH, _BATCHES, _SINGLES = 100, 100, 400
+_BATCH, _BATCHES, _SINGLES, _LONG = 100, 100, 400, 200_000
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def figures(stack: Stack) -> Iterator[Figure]:
     yield from _one_after_the_other(stack)
     for clients in (1, 8):
-        yield from _processors(stack, clients)
+        yield from _appending(stack, clients)
     yield _single(stack)
+    yield from _reading(stack)
+    yield from _importing(stack)
 
 
 # ---- one client
@@ -114,31 +122,67 @@ def _each(work: Callable[..., object], items: Iterable[object]) -> float:
     return 1000 * median(took)
 
 
-# ---- many clients
+# ---- side by side
 
 
-def _processors(stack: Stack, clients: int) -> Iterator[Figure]:
+def _appending(stack: Stack, clients: int) -> Iterator[Figure]:
     say(f"what {clients} clients take of the processors")
     batches = _BATCHES if clients == 1 else _BATCHES // 4
-    before = _processor_s(stack)
-    sent, _ = ingest.send(stack, clients=clients, batches=batches)
-    after = _processor_s(stack)
     events = clients * batches * _BATCH
-    wall = 1e6 / load.rate(sent, events=events)
-    for name in before:
-        yield Figure(
-            figure=f"processor time an event, {clients} clients: {name}",
-            value=1e6 * (after[name] - before[name]) / events,
-            unit="µs",
-            baseline="from one event to the next",
-            baseline_value=wall,
-        )
+    used = _Used(stack, but="the client")  # it makes the events meanwhile
+    sent, _ = ingest.send(stack, clients=clients, batches=batches)
+    wall_s = events / load.rate(sent, events=events)
+    yield from used.each(f"appending, {clients} clients", "an event", count=events, wall_s=wall_s)
+
+
+def _reading(stack: Stack) -> Iterator[Figure]:
+    say(f"what a read of {_LONG:,} events takes of the processors")
+    with connect(stack.url, stack.api_key) as store:
+        run_id = reading.fill(stack, store, _LONG)
+        store.events(run_id, columns="timeline")
+        used, begun = _Used(stack), time.perf_counter()
+        store.events(run_id, columns="timeline")
+        wall_s = time.perf_counter() - begun
+    yield from used.each("reading the timeline's columns", "an event", count=_LONG, wall_s=wall_s)
+
+
+def _importing(stack: Stack) -> Iterator[Figure]:
+    folder = importing.folder_of_runs()
+    if folder is None:
+        return
+    say("what an import takes of the processors")
+    with local.open(workspace="limits") as store:
+        used, begun = _Used(stack), time.perf_counter()
+        messages = import_paths(store, "agentdojo", [folder]).messages
+        wall_s = time.perf_counter() - begun
+    yield from used.each("importing AgentDojo", "a message", count=messages, wall_s=wall_s)
+
+
+class _Used:
+    """What the processes have used of the processors since this was made."""
+
+    def __init__(self, stack: Stack, *, but: str = "") -> None:
+        self._stack, self._but = stack, but
+        self._before = _processor_s(stack)
+
+    def each(self, work: str, what: str, *, count: int, wall_s: float) -> Iterator[Figure]:
+        after = _processor_s(self._stack)
+        took = {name: after[name] - self._before[name] for name in after if name != self._but}
+        for name, used_s in {**took, "all of them": sum(took.values())}.items():
+            yield Figure(
+                figure=f"{work}, processor time {what}: {name}",
+                value=1e6 * used_s / count,
+                unit="µs",
+                baseline=f"from one to the next, on {os.cpu_count()} processors",
+                baseline_value=1e6 * wall_s / count,
+            )
 
 
 def _processor_s(stack: Stack) -> dict[str, float]:
-    """Return the seconds the web process and all of Postgres have had so far."""
+    """Return the seconds that this process, the web process and all of Postgres have had."""
     postgres = [pid for pid, name in _processes() if name == "postgres" and _is_ours(stack, pid)]
     return {
+        "the client": time.process_time(),
         "the web process": _used_s(stack.server_pid),
         "Postgres": sum(map(_used_s, postgres)),
     }

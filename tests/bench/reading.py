@@ -47,10 +47,10 @@ _TYPES = {
 def figures(stack: Stack) -> Iterator[Figure]:
     with connect(stack.url, stack.api_key) as store:
         say(f"a run of {_SHORT:,} events")
-        short = _fill(stack, store, _SHORT)
+        short = fill(stack, store, _SHORT)
         yield from _short(stack, store, short)
         say(f"a run of {_LONG:,} events")
-        long = _fill(stack, store, _LONG)
+        long = fill(stack, store, _LONG)
         yield from _long(stack, store, long)
 
 
@@ -173,7 +173,7 @@ class _parquet:  # noqa: N801 - used as a function
         self._folder.cleanup()
 
 
-def _fill(stack: Stack, store: RemoteStore, count: int) -> str:
+def fill(stack: Stack, store: RemoteStore, count: int) -> str:
     """Make a run of so many events by COPY: what is measured is reading."""
     compress = zstandard.ZstdCompressor(level=1).compress
     some = [msgspec.json.decode(raw, type=Event) for raw in made.made(_KINDS)]

@@ -23,16 +23,17 @@ def until(page, condition):
     page.wait_for_function(condition)
 
 
+def arrived(page, is_so):
+    """Wait for something that the page sends to be there in Python."""
+    deadline = time.monotonic() + 30
+    while not is_so() and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    return is_so()
+
+
 def settled(widget, seqs):
     """Wait for a selection to arrive in Python."""
-
-    def arrived(page):
-        deadline = time.monotonic() + 5
-        while widget.selected != seqs and time.monotonic() < deadline:
-            page.wait_for_timeout(20)
-        return widget.selected == seqs
-
-    return arrived
+    return lambda page: arrived(page, lambda: widget.selected == seqs)
 
 
 @pytest.fixture
@@ -185,7 +186,8 @@ def test_a_long_run_is_fetched_when_looked_at_closely(page, tmp_path):
         page.wait_for_timeout(30)
     until(page, "() => window.view_.detail?.cols && window.view_.shown?.length > 0")
     assert settled(widget, [last])(page)
-    assert 0 < len(widget.window) < 400
+    # on a slow machine the steps of an earlier view come first
+    assert arrived(page, lambda: 0 < len(widget.window) < 400)
 
 
 def test_without_a_kernel_a_long_run_stays_an_overview(page, tmp_path):
