@@ -162,7 +162,7 @@ HEADERS = {
     "NUL in a name": (b'{"name":"\\u0000"}', "invalid_event"),
     "NUL in a label": (b'{"labels":{"a":"\\u0000"}}', "invalid_event"),
     "NUL in a label's name": (b'{"labels":{"a\\u0000":1}}', "invalid_event"),
-    "a label as long as a book": (b'{"labels":{"a":"%b"}}' % (b"x" * 20_000), "limit_exceeded"),
+    "a label as long as a book": (b'{"labels":{"a":"%b"}}' % (b"x" * 2**22), "limit_exceeded"),
     "a label's name as long as a page": (b'{"labels":{"%b":1}}' % (b"x" * 5000), "limit_exceeded"),
     "a place before the first event": (b'{"forked_at":0}', "invalid_event"),
     "a hash of edits that is none": (b'{"edits_hash":"zz"}', "invalid_event"),
