@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -25,6 +26,7 @@ from workbench.schema import EMPTY, Event
 SIGNATURE_VERSION = 1
 
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+_fits_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _event_encoder = msgspec.json.Encoder()
 
 Encode = Callable[[Any], Any]
@@ -44,6 +46,11 @@ def digest_of(value: Any) -> str:
 def sha256_hex(data: bytes) -> str:
     """Return the hex sha-256 of bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def is_sha256(text: str) -> bool:
+    """Say whether a text is a sha-256 in lower-case hex."""
+    return _fits_sha256(text) is not None
 
 
 # ---- values that JSON has not

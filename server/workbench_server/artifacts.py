@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import UsageError
+from workbench.hashing import is_sha256
 from workbench_server import asked
 from workbench_server.cursors import COUNT, ID, TIME, mark_of, read_cursor, write_cursor
 from workbench_server.database import transaction
-from workbench_server.ingest.checking import is_sha256
 from workbench_server.queries import queries
 
 if TYPE_CHECKING:

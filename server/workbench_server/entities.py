@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from workbench.errors import InvalidEvent, LimitExceeded
+from workbench.hashing import is_sha256
 from workbench_server.limits import check_text
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from workbench.schema import ArtifactCreated
     from workbench_server.ingest.checking import Checked
 
-_is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _LARGEST = 2**63 - 1
 _MOST_TAGS = 100
 _MOST_BYTES = 1_000
@@ -24,7 +23,7 @@ _MOST_BYTES = 1_000
 
 def check_artifact(body: ArtifactCreated, *, where: str) -> None:
     """Refuse what the columns of an artifact cannot hold."""
-    if not _is_sha256(body.sha256):
+    if not is_sha256(body.sha256):
         raise InvalidEvent(
             "the artifact's sha256 is none",
             where=f"{where}.payload.sha256",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from workbench.errors import InvalidEvent
+from workbench.hashing import is_sha256
 from workbench_server.limits import check_text
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ _LOWEST, _HIGHEST = -(2**63), 2**64 - 1  # beyond them there is no canonical JSO
 _LAST = 2**63 - 1
 _SHOWN = 80
 _TEXTS = ("name", "agent", "source", "session")
-_is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 def check_header(header: RunHeader) -> None:
@@ -35,7 +34,7 @@ def check_header(header: RunHeader) -> None:
             expected=f"1 to {_LAST}",
             found=header.forked_at,
         )
-    if header.edits_hash is not None and not _is_sha256(header.edits_hash):
+    if header.edits_hash is not None and not is_sha256(header.edits_hash):
         raise InvalidEvent(
             "edits_hash is no sha-256",
             where="edits_hash",

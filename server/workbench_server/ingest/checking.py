@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import force_setattr
 
 from workbench.errors import InvalidEvent, LimitExceeded, WorkbenchError
-from workbench.hashing import digest_of_parts, dumps
+from workbench.hashing import digest_of_parts, dumps, is_sha256
 from workbench.schema import (
     EMPTY,
     ENDED_STATUSES,
@@ -34,7 +34,6 @@ from workbench_server.limits import check_nesting, check_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _are_sha256 = re.compile(r"(?:[0-9a-f]{64}(?:,[0-9a-f]{64})*+)?+").fullmatch
 _MOST_BYTES = {"writer": 256, "step_id": 1_000, "parent_step_id": 1_000, "attempt_of": 1_000}
 _TEXTS = ("writer", "step_id", "parent_step_id", "attempt_of", "name", "lane")
@@ -202,13 +201,13 @@ def _fits_columns(event: Event, envelope: bytes) -> bool:
         len(envelope) <= _SHORT
         and len(event.writer) <= _SHORT_WRITER
         and b"\\u0000" not in envelope
-        and (event.signature is None or _is_sha256(event.signature) is not None)
+        and (event.signature is None or is_sha256(event.signature))
     )
 
 
 def _check_columns(event: Event, where: str) -> None:
     """Refuse what a column cannot hold."""
-    if event.signature is not None and not _is_sha256(event.signature):
+    if event.signature is not None and not is_sha256(event.signature):
         raise InvalidEvent(
             "the signature is no hex sha-256", where=where, found=event.signature[:80]
         )
@@ -216,11 +215,6 @@ def _check_columns(event: Event, where: str) -> None:
         text = getattr(event, name)
         if text is not None:
             check_text(text, where=f"{where}.{name}", most=_MOST_BYTES.get(name, 10_000))
-
-
-def is_sha256(text: str) -> bool:
-    """Say whether a text is a sha-256 in lower-case hex."""
-    return _is_sha256(text) is not None
 
 
 def _refers(event: Event, body: Any, where: str) -> tuple[str, ...]:

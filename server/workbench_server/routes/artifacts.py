@@ -8,10 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from workbench.errors import ArtifactNotFound, InvalidEvent, UnsupportedMedia
+from workbench.hashing import is_sha256
 from workbench_server.access import Caller, Reader, Writer
 from workbench_server.artifacts import Wanted, list_artifacts
 from workbench_server.database import transaction
-from workbench_server.ingest.checking import is_sha256
 from workbench_server.limits import limits_of, read_body
 from workbench_server.listing import MOST_LISTED
 from workbench_server.queries import queries
