@@ -2,13 +2,15 @@
 
 A client that waits for each answer waits for the parts one after the other: HTTP that only reads,
 the check in Python, the statement in Postgres. What goes side by side is bound by the processors:
-how much of them each process takes an event, or a message.
+how much of them each process takes an event, or a message. Where the web process's share of them
+goes is told by a server that is sampled while it works.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,6 +21,7 @@ import ingest
 import load
 import psycopg
 import reading
+import sampled
 from bare import serving
 from figure import Figure, median, say
 from workbench_server.ingest import committing, preparing
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from stack import Stack
     from workbench_server.ingest.writing import Prepared
 
-_BATCH, _BATCHES, _SINGLES, _LONG = 100, 100, 400, 200_000
+_BATCH, _BATCHES, _SAMPLED, _SINGLES, _LONG = 100, 100, 400, 400, 200_000
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -42,6 +45,7 @@ def figures(stack: Stack) -> Iterator[Figure]:
     yield from _one_after_the_other(stack)
     for clients in (1, 8):
         yield from _appending(stack, clients)
+        yield from _profile(stack, clients)
     yield _single(stack)
     yield from _reading(stack)
     yield from _importing(stack)
@@ -133,6 +137,28 @@ def _appending(stack: Stack, clients: int) -> Iterator[Figure]:
     sent, _ = ingest.send(stack, clients=clients, batches=batches)
     wall_s = events / load.rate(sent, events=events)
     yield from used.each(f"appending, {clients} clients", "an event", count=events, wall_s=wall_s)
+
+
+def _profile(stack: Stack, clients: int) -> Iterator[Figure]:
+    say(f"what the web process does for {clients} clients")
+    batches = _SAMPLED // clients
+    with sampled.serving(stack) as server:
+        beside = replace(stack, url=server.url)
+        ingest.send(beside, clients=clients, batches=10)
+        before = _used_s(server.pid)
+        server.begin()
+        ingest.send(beside, clients=clients, batches=batches)
+        used_s = _used_s(server.pid) - before
+        shares = server.end()
+    an_event_us = 1e6 * used_s / (clients * batches * _BATCH)
+    for stage, share in shares.items():
+        yield Figure(
+            figure=f"appending, {clients} clients, the web process's time an event: {stage}",
+            value=share * an_event_us,
+            unit="µs",
+            baseline="all of the web process",
+            baseline_value=an_event_us,
+        )
 
 
 def _reading(stack: Stack) -> Iterator[Figure]:

@@ -51,12 +51,15 @@ class Checked(Struct, kw_only=True, gc=False):  # parsed JSON holds no circles
 
     ``event`` has neither payload nor digest any more: ``envelope`` is its JSON, ``digest`` its hex
     sha-256, ``payload`` the body's, compressed once `squeezed` has been here, ``size`` the bytes of
-    both as JSON. ``refers`` are the digests of bodies it names.
+    both as JSON. ``refers`` are the digests of bodies it names. Of what was read of the body, only
+    what is used later is kept, since it is many objects: ``usage``, and ``body`` where a run ended
+    or an artifact was made.
     """
 
     index: int
     event: Event
     body: Any
+    usage: dict[str, Any] | None
     refers: tuple[str, ...]
     envelope: bytes
     digest: bytes
@@ -113,7 +116,8 @@ def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
     return Checked(
         index=index,
         event=event,
-        body=body,
+        body=body if event.event_type in _LOOKED_AT else None,
+        usage=body.usage if event.event_type == "call_ended" else None,
         refers=_refers(event, body, where),
         envelope=envelope,
         digest=_proved(envelope, payload, said=said, where=where).encode(),

@@ -47,7 +47,7 @@ def tally(accepted: Iterable[Checked]) -> Tally:
             case "step_started":
                 total.steps += 1
             case "call_ended":
-                _add_outcome(total, event, usage=one.body.usage)
+                _add_outcome(total, event, usage=one.usage)
             case "step_ended":
                 total.errors += event.status == "error"
             case "run_started":
