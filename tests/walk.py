@@ -454,6 +454,9 @@ def ending():
     # A run that both have open, each at another place.
     more = event("step_started", 2, {"input": 2}, step_id="x")
     yield step("POST", APPENDING, f"/runs/{CANCELLED}/events", content=events(more))
+    # And one that would go on only after what the other's writer said.
+    after = event("step_started", 2, {"input": 5}, step_id="z", writer="theirs")
+    yield step("POST", APPENDING, f"/runs/{CANCELLED}/events", content=events(after))
     for one in (CANCELLED, OPEN, ENDED, ONLY_OTHER):
         yield step("POST", "/runs/{run_id}/heartbeat", f"/runs/{one}/heartbeat")
     for one in (OPEN, ENDED, ONLY_OTHER):

@@ -1,4 +1,4 @@
-"""Several runs in one request: each is made and filled in one transaction, or left out whole."""
+"""Several runs in one request: each is stored whole, or left out whole."""
 
 from __future__ import annotations
 
@@ -72,13 +72,6 @@ Outcome = Stored | WorkbenchError
 _decoder = msgspec.json.Decoder(Several)
 _event_decoder = msgspec.json.Decoder(list[Event])
 _raw_decoder = msgspec.json.Decoder(list[Raw])
-
-
-class _Apart(Exception):
-    """These runs cannot be stored together with others; nothing was stored."""
-
-    def __init__(self, places: frozenset[int]) -> None:
-        self.places = places
 
 
 async def store_runs(state: State, caller: Caller, *, data: bytes) -> list[dict[str, Any]]:
@@ -203,23 +196,17 @@ async def _store_together(
 ) -> dict[int, Outcome]:
     """Store in one transaction what is new and plain; what is not is not in the answer."""
     plain = {place: one for place, one in _once_each(whole) if _is_plain(one)}
-    while plain:
-        try:
-            firsts = await _store_plain(state, workspace_id, plain)
-        except _Apart as apart:
-            plain = {place: one for place, one in plain.items() if place not in apart.places}
-        except (psycopg.IntegrityError, psycopg.DataError):
-            return {}  # one of them is at fault; by itself each is told what
-        else:
-            receipts = (
-                writing.all_of(one.batch, first_seq=first)
-                for one, first in zip(plain.values(), firsts, strict=True)
-            )
-            return {
-                place: Stored(created=True, receipt=receipt)
-                for place, receipt in zip(plain, receipts, strict=True)
-            }
-    return {}
+    if not plain:
+        return {}
+    try:
+        firsts = await _store_plain(state, workspace_id, list(plain.values()))
+    except (psycopg.IntegrityError, psycopg.DataError):
+        return {}  # one of them is at fault; by itself each is told what
+    return {
+        place: Stored(created=True, receipt=writing.all_of(one.batch, first_seq=first))
+        for (place, one), first in zip(plain.items(), firsts, strict=True)
+        if first is not None
+    }
 
 
 def _once_each(whole: Mapping[int, Whole]) -> Sequence[tuple[int, Whole]]:
@@ -234,25 +221,17 @@ def _is_plain(one: Whole) -> bool:
     return one.batch.summary is not None and one.facts["supersedes"] is None
 
 
-async def _store_plain(state: State, workspace_id: UUID, plain: Mapping[int, Whole]) -> list[int]:
-    batches = [one.batch for one in plain.values()]
-    rows = await asyncio.to_thread(parameters_of, batches)
-    headers = {"workspace_id": workspace_id, "headers": _headers(plain.values())}
+async def _store_plain(
+    state: State, workspace_id: UUID, plain: Sequence[Whole]
+) -> list[int | None]:
+    """Store each run whole, or leave it out; say where each begins, or None."""
+    rows = await asyncio.to_thread(parameters_of, [one.batch for one in plain])
     async with transaction(state.pool, workspace_id) as connection:
-        async with connection.pipeline():
-            made = await connection.execute(queries("runs")["create_several"], headers)
-            stored = await connection.execute(queries("ingest")["append_batches"], rows)
-            new = {row["run_id"] for row in await made.fetchall()}
-            row = await stored.fetchone()
-        firsts = row["firsts"] if row else [None] * len(batches)
-        apart = frozenset(
-            place
-            for (place, one), first in zip(plain.items(), firsts, strict=True)
-            if first is None or one.run_id not in new
+        stored = await connection.execute(
+            queries("ingest")["store_runs"], rows | {"headers": _headers(plain)}
         )
-        if apart:
-            raise _Apart(apart)
-        return list(firsts)
+        row = await stored.fetchone()
+    return list(row["firsts"]) if row else [None] * len(plain)
 
 
 def _headers(runs: Iterable[Whole]) -> str:

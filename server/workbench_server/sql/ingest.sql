@@ -154,3 +154,10 @@ select append_batches(
   %(workspace_id)s, %(batches)s::json, %(rows)s::json, %(payloads)b, %(digests)s::bytea[],
   %(bodies)s::bytea[], %(owners)s::integer[]
 ) as firsts
+
+-- name: store_runs
+-- Whole new runs in one statement: their headers, and what each says so far as one plain batch.
+select store_runs(
+  %(workspace_id)s, %(headers)s::json, %(batches)s::json, %(rows)s::json, %(payloads)b,
+  %(digests)s::bytea[], %(bodies)s::bytea[], %(owners)s::integer[]
+) as firsts

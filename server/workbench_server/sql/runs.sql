@@ -23,28 +23,6 @@ select
 on conflict on constraint runs_key do nothing
 returning run_id
 
--- name: create_several
--- As above, of many headers that supersede nothing.
-insert into runs (
-  workspace_id, run_id, name, agent, source, session, labels, mode, parent_run_id, forked_at,
-  edits_hash, superseded_by, header_hash
-)
-select
-  %(workspace_id)s, h.run_id, h.name, h.agent, h.source, h.session, h.labels, h.mode,
-  h.parent_run_id, h.forked_at, h.edits_hash,
-  (
-    select r.run_id from runs r
-    where r.workspace_id = %(workspace_id)s and r.supersedes = h.run_id
-    order by r.created_at limit 1
-  ),
-  decode(h.header_hash, 'hex')
-from json_to_recordset(%(headers)s::json) as h (
-  run_id uuid, name text, agent text, source text, session text, labels jsonb, mode text,
-  parent_run_id uuid, forked_at bigint, edits_hash text, header_hash text
-)
-on conflict on constraint runs_key do nothing
-returning run_id
-
 -- name: header_hash
 -- What was said of the run when it was created; its name and labels may have changed since.
 select header_hash from runs where workspace_id = %(workspace_id)s and run_id = %(run_id)s
