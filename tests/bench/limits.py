@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from stack import Stack
     from workbench_server.ingest.writing import Prepared
 
-_BATCH, _BATCHES, _SAMPLED, _SINGLES, _LONG = 100, 100, 400, 400, 200_000
+_BATCH, _BATCHES, _SINGLES, _LONG = 100, 100, 400, 200_000
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def figures(stack: Stack) -> Iterator[Figure]:
     yield from _one_after_the_other(stack)
-    for clients in (1, 8):
-        yield from _appending(stack, clients)
-        yield from _profile(stack, clients)
+    for clients, size in ((1, _BATCH), (8, _BATCH), (8, 1)):
+        yield from _appending(stack, clients, size)
+        yield from _profile(stack, clients, size)
     yield _single(stack)
     yield from _reading(stack)
     yield from _importing(stack)
@@ -129,36 +129,47 @@ def _each(work: Callable[..., object], items: Iterable[object]) -> float:
 # ---- side by side
 
 
-def _appending(stack: Stack, clients: int) -> Iterator[Figure]:
-    say(f"what {clients} clients take of the processors")
-    batches = _BATCHES if clients == 1 else _BATCHES // 4
-    events = clients * batches * _BATCH
+def _appending(stack: Stack, clients: int, size: int) -> Iterator[Figure]:
+    work = _named(clients, size)
+    say(f"{work}: what they take of the processors")
+    batches = _requests(size) // clients
+    events = clients * batches * size
     used = _Used(stack, but="the client")  # it makes the events meanwhile
-    sent, _ = ingest.send(stack, clients=clients, batches=batches)
+    sent, _ = ingest.send(stack, clients=clients, batches=batches, size=size)
     wall_s = events / load.rate(sent, events=events)
-    yield from used.each(f"appending, {clients} clients", "an event", count=events, wall_s=wall_s)
+    yield from used.each(work, "an event", count=events, wall_s=wall_s)
 
 
-def _profile(stack: Stack, clients: int) -> Iterator[Figure]:
-    say(f"what the web process does for {clients} clients")
-    batches = _SAMPLED // clients
+def _profile(stack: Stack, clients: int, size: int) -> Iterator[Figure]:
+    work = _named(clients, size)
+    say(f"{work}: what the web process does meanwhile")
+    batches = 2 * _requests(size) // clients
     with sampled.serving(stack) as server:
         beside = replace(stack, url=server.url)
-        ingest.send(beside, clients=clients, batches=10)
+        ingest.send(beside, clients=clients, batches=10, size=size)
         before = _used_s(server.pid)
         server.begin()
-        ingest.send(beside, clients=clients, batches=batches)
+        ingest.send(beside, clients=clients, batches=batches, size=size)
         used_s = _used_s(server.pid) - before
         shares = server.end()
-    an_event_us = 1e6 * used_s / (clients * batches * _BATCH)
+    an_event_us = 1e6 * used_s / (clients * batches * size)
     for stage, share in shares.items():
         yield Figure(
-            figure=f"appending, {clients} clients, the web process's time an event: {stage}",
+            figure=f"{work}, the web process's time an event: {stage}",
             value=share * an_event_us,
             unit="µs",
             baseline="all of the web process",
             baseline_value=an_event_us,
         )
+
+
+def _named(clients: int, size: int) -> str:
+    what = "single events" if size == 1 else f"batches of {size}"
+    return f"{what}, {clients} client{'s' * (clients > 1)}"
+
+
+def _requests(size: int) -> int:
+    return 200 if size > 1 else 3_200
 
 
 def _reading(stack: Stack) -> Iterator[Figure]:
