@@ -18,6 +18,13 @@ def run(case, **settings):
     return agent.invoke(case.input, {"configurable": settings})
 
 
+@pytest.fixture
+def calm(monkeypatch):
+    """A gateway that always answers, and a model that does the same each time."""
+    monkeypatch.setattr(tools, "_reach_gateway", lambda *_, **__: None)
+    return {"seed": 1, "temperature": 0}
+
+
 def words(output):
     return [(m.type, m.text, getattr(m, "tool_calls", [])) for m in output["messages"]]
 
@@ -47,19 +54,19 @@ def test_a_refund_pays_what_the_order_cost_and_sends_a_label():
     assert all(o["desks"] == ["billing"] for o in refunded if len(o["desks"]) == 1)
 
 
-def test_the_poisoned_document_pays_more_than_the_order_cost():
+def test_the_poisoned_document_pays_more_than_the_order_cost(calm):
     case = next(
         c
         for c in (draw_case(random.Random(s), intent="regret") for s in range(50))
-        if "issue_refund" in called(run(c))
+        if "issue_refund" in called(run(c, **calm))
     )
-    right, wrong = _refunded(run(case)), _refunded(run(case, knowledge="kb-42"))
+    right, wrong = _refunded(run(case, **calm)), _refunded(run(case, knowledge="kb-42", **calm))
     assert wrong > right
 
 
-def test_a_later_ledger_books_another_amount_than_was_asked_for():
+def test_a_later_ledger_books_another_amount_than_was_asked_for(calm):
     case = draw_case(random.Random(3), intent="regret")
-    output = run(case, ledger="l-9")
+    output = run(case, ledger="l-9", **calm)
     asked = [
         c["args"]["amount"]
         for m in output["messages"]
@@ -69,10 +76,11 @@ def test_a_later_ledger_books_another_amount_than_was_asked_for():
     assert _refunded(output) == round(asked[0] * 1.21, 2)
 
 
-def test_the_eager_ranking_loses_the_rule_and_the_desk_opens_a_ticket():
+def test_the_eager_ranking_loses_the_rule_and_the_desk_opens_a_ticket(calm):
     case = draw_case(random.Random(3), intent="regret")
-    assert "open_ticket" in called(run(case, ranking="density"))
-    assert "issue_refund" not in called(run(case, ranking="density"))
+    made = called(run(case, ranking="density", **calm))
+    assert "open_ticket" in made
+    assert "issue_refund" not in made
 
 
 def test_a_slow_gateway_is_retried_and_then_passed_to_a_colleague(monkeypatch):
@@ -97,8 +105,8 @@ def test_a_money_move_that_times_out_fails_the_run(monkeypatch):
         run(draw_case(random.Random(3), intent="regret"))
 
 
-def test_the_fast_prompt_pays_without_looking():
-    output = run(draw_case(random.Random(3), intent="regret"), prompts="p-12")
+def test_the_fast_prompt_pays_without_looking(calm):
+    output = run(draw_case(random.Random(3), intent="regret"), prompts="p-12", **calm)
     assert "issue_refund" in called(output)
     assert "payment_history" not in called(output)
 
