@@ -166,6 +166,15 @@ def interrupting(heard):
         wait_s = 3.0
 
 
+@pytest.fixture
+def _interruptible():
+    """Hear interrupts: a shell has what it runs in the background ignore them."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_ends_it_and_its_connection(alone):
     run_id = begun(alone.client)
     following = alone.store.follow(run_id)
