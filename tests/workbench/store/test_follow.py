@@ -158,14 +158,6 @@ def test_its_connection_ends_with_it(alone, leave):
     until(lambda: alone.server.streams() == 0, "its connection is closed")
 
 
-def interrupting(heard):
-    """Press Ctrl-C, and again: Python drops one that falls into the clearing away of an object."""
-    wait_s = 0.2
-    while not heard.wait(wait_s):
-        os.kill(os.getpid(), signal.SIGINT)
-        wait_s = 3.0
-
-
 @pytest.fixture
 def _interruptible():
     """Hear interrupts: a shell has what it runs in the background ignore them."""
@@ -179,13 +171,11 @@ def test_an_interrupt_ends_it_and_its_connection(alone):
     run_id = begun(alone.client)
     following = alone.store.follow(run_id)
     next(following)
-    heard = threading.Event()
-    interrupts = threading.Thread(target=interrupting, args=[heard])
-    interrupts.start()
+    interrupt = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+    interrupt.start()
     with pytest.raises(KeyboardInterrupt):
         next(following)
-    heard.set()
-    interrupts.join()
+    interrupt.join()
     until(lambda: alone.server.streams() == 0, "its connection is closed")
     end(alone.client, run_id, 2)
     assert [
