@@ -12,7 +12,8 @@
     ├── PrivacyError         Quarantined · RedactionRequired
     ├── AccessError          Unauthenticated · Forbidden · LimitExceeded · RateLimited
     ├── StackError           PortInUse · HomeUnreadable · UnsafeRole · StackFailed
-    ├── StoreError           Unavailable · ReadOnly · Conflict
+    ├── StoreError           Unavailable · ReadOnly · Conflict · SpoolFailed
+    │                        RecordingFailed
     ├── ReportError          UnknownParameter · ReportFailed
     ├── UsageError           UnsupportedMedia
     └── MissingDependency
@@ -268,6 +269,14 @@ class ReadOnly(StoreError):
 
 class Conflict(StoreError):
     """Something of this id exists already and differs."""
+
+
+class SpoolFailed(StoreError):
+    """The write-ahead log of a recording cannot be written; ``full`` says that no room is left."""
+
+
+class RecordingFailed(StoreError):
+    """The agent was stopped since its recording could not go on (``on_error="closed"``)."""
 
 
 class ReportError(WorkbenchError):

@@ -33,20 +33,41 @@ class Settings:
     database_url: str | None
     app_database_url: str | None
     storage_url: str | None
+    spool: Path
+    spool_bytes: int
 
     @classmethod
     def from_environment(cls) -> Self:
         """Read the variables as they are now."""
         get = os.environ.get
+        home = _expanded(get("WORKBENCH_HOME") or "~/.workbench")
+        spool = get("WORKBENCH_SPOOL")
         return cls(
-            home=_expanded(get("WORKBENCH_HOME") or "~/.workbench"),
+            home=home,
             url=get("WORKBENCH_URL") or None,
             api_key=get("WORKBENCH_API_KEY") or None,
             workspace=get("WORKBENCH_WORKSPACE") or "default",
             database_url=get("WORKBENCH_DATABASE_URL") or None,
             app_database_url=get("WORKBENCH_APP_DATABASE_URL") or None,
             storage_url=get("WORKBENCH_STORAGE_URL") or None,
+            spool=_expanded(spool) if spool else home / "spool",
+            spool_bytes=_bytes("WORKBENCH_SPOOL_BYTES", get("WORKBENCH_SPOOL_BYTES"), 2**30),
         )
+
+
+def _bytes(name: str, text: str | None, default: int) -> int:
+    """Return a number of bytes that a variable says.
+
+    Raises
+    ------
+    UsageError
+        It is no positive whole number.
+    """
+    if not text:
+        return default
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"{name} is no number of bytes", expected="such as 1073741824", found=text)
+    return int(text)
 
 
 def workspace_name(text: str) -> str:

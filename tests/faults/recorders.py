@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from proof import Known
@@ -54,7 +53,7 @@ class Recorder(threading.Thread):
         self.journal.close()
 
     def _put(self, event_type: str, **more: Any) -> None:
-        self.journal.put(event_type, at=datetime.now(UTC), **more)
+        self.journal.put(event_type, **more)
 
     def end(self) -> None:
         """End the run; all of it is stored, or `journal.error` says what is not."""

@@ -2,44 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from workbench import hashing
 from workbench.capture import messages, values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from langchain_core.messages import BaseMessage
 
     from workbench.schema import Effect, Kind
 
+_NONE: Mapping[str, Any] = {}
 
-@dataclass(kw_only=True)
+
 class Asked:
-    """A request at the agent's boundary.
+    """A request at the agent's boundary, as bytes: made before the agent can change anything.
 
-    ``payload`` are the canonical bytes of ``request``, made before the agent can change anything;
-    ``bodies`` the pooled messages it names; ``tool_call_id`` whom a tool's answer is addressed to.
+    ``written`` are the canonical bytes of ``request``, given instead of it where they were made
+    already (never of a request that names pooled messages); ``bodies`` the pooled messages it
+    names; ``tool_call_id`` whom a tool's answer is addressed to.
     """
 
-    kind: Kind
-    name: str
-    request: dict[str, Any]
-    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    effect: Effect = "unknown"
-    lossy: bool = False
-    tool_call_id: str | None = None
+    __slots__ = (
+        "_request",
+        "_signature",
+        "bodies",
+        "effect",
+        "kind",
+        "lossy",
+        "name",
+        "tool_call_id",
+        "written",
+    )
 
-    def __post_init__(self) -> None:
-        self.payload = hashing.dumps({"request": self.request})
+    def __init__(
+        self,
+        *,
+        kind: Kind,
+        name: str,
+        request: dict[str, Any] | None = None,
+        written: bytes | None = None,
+        bodies: Mapping[str, dict[str, Any]] = _NONE,
+        effect: Effect = "unknown",
+        lossy: bool = False,
+        tool_call_id: str | None = None,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.written = hashing.dumps(request) if written is None else written
+        self.bodies = bodies
+        self.effect = effect
+        self.lossy = lossy
+        self.tool_call_id = tool_call_id
+        self._request = request
+        self._signature: str | None = None
 
-    @cached_property
+    @property
+    def request(self) -> dict[str, Any]:
+        """The request as JSON."""
+        if self._request is None:
+            self._request = orjson.loads(self.written)
+        return self._request
+
+    @property
     def signature(self) -> str:
         """The exact signature."""
-        return hashing.signature_of(kind=self.kind, name=self.name, request=self.request)
+        if self._signature is None:
+            if self._request is not None and "messages" in self._request:
+                self._signature = hashing.signature_of(
+                    kind=self.kind, name=self.name, request=self._request
+                )
+            else:
+                self._signature = hashing.signature_of_written(self.kind, self.name, self.written)
+        return self._signature
 
 
 class MessagePool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from workbench import hashing
@@ -14,6 +13,7 @@ from workbench.capture.effects import Effects
 from workbench.capture.journal import Journal
 from workbench.capture.record import (
     RecordingWarning,
+    run_of,
     status_of,
     tell,
     write_root_end,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from workbench.capture.session import OnError
     from workbench.schema import Effect
     from workbench.store.protocol import Store
 
@@ -40,8 +41,10 @@ class BlockSession(Session):
 
     watches_roots = True
 
-    def __init__(self, journal: Journal, *, effects: Effects | None = None) -> None:
-        super().__init__(journal, effects=effects)
+    def __init__(
+        self, journal: Journal, *, effects: Effects | None = None, on_error: OnError = "open"
+    ) -> None:
+        super().__init__(journal, effects=effects, on_error=on_error)
         self.roots: list[OpenRoot] = []
 
     def open_root(self, agent: agents.Agent, call: agents.RootCall) -> OpenRoot:
@@ -69,7 +72,6 @@ class BlockSession(Session):
         opened.scope.place.step_id = opened.step_id
         self.journal.put(
             "step_started",
-            at=datetime.now(UTC),
             payload=hashing.dumps({"input": fields}),
             bodies=bodies,
             step_id=opened.step_id,
@@ -101,7 +103,6 @@ class OpenRoot:
             body = {"exception": exceptions.to_record(ended.error, freeze)}
         self.session.journal.put(
             "step_ended",
-            at=datetime.now(UTC),
             payload=hashing.dumps(body),
             step_id=self.step_id,
             name=self.scope.place.path,
@@ -146,10 +147,12 @@ class OpenRun:
         name: str | None,
         labels: Mapping[str, Any] | None,
         effects: Mapping[str, Effect] | None,
+        on_error: OnError,
     ) -> None:
         self._store = store
         self._header = RunHeader(name=name, labels=dict(labels or {}))
         self._effects = Effects(effects)
+        self._on_error = on_error
         self._stack = ExitStack()
         self._run: Any = None
         self.run_id = ""
@@ -162,9 +165,11 @@ class OpenRun:
         try:
             sink = self._store.writer(self._header)
         except StoreError as error:
+            if self._on_error == "closed":
+                raise
             sink = _NoSink(error)
         self.run_id = sink.run_id
-        self._session = BlockSession(Journal(sink), effects=self._effects)
+        self._session = BlockSession(Journal(sink), effects=self._effects, on_error=self._on_error)
         self._session.journal.hold()
         self._session.witness = Witness(self._session)
         self._stack.enter_context(intercept.installed())
@@ -184,8 +189,10 @@ class OpenRun:
         self._write_end(error)
         self._session.journal.close()
         tell(self._session)
-        if self._session.journal.error is None or self._session.journal.ended:
-            self._run = self._store.run(self.run_id)
+        status = status_of(error or self._ended(error).error)
+        self._run = run_of(self._store, self._header, self._session, self.run_id, status=status)
+        if self._on_error == "closed" and error is None:
+            self._session.journal.check()
 
     @property
     def cancelled(self) -> bool:
@@ -198,16 +205,19 @@ class OpenRun:
     def _write_end(self, error: BaseException | None) -> None:
         session = self._session
         if not session.roots:
-            session.journal.put("run_started", at=datetime.now(UTC), lane="root")
+            session.journal.put("run_started", lane="root")
             warnings.warn(
                 "no Runnable and no decorated function ran in the block: "
                 "the run can be looked at, and is not replayable",
                 RecordingWarning,
                 stacklevel=3,
             )
-        ended = session.roots[0].ended if session.roots else None
-        ended = ended or running.Ended(error=error)
+        ended = self._ended(error)
         write_root_end(session, ended, status=status_of(error or ended.error))
+
+    def _ended(self, error: BaseException | None) -> running.Ended:
+        roots = self._session.roots
+        return (roots[0].ended if roots else None) or running.Ended(error=error)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

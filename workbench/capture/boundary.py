@@ -137,6 +137,10 @@ def awaiting(describe: Describe, *, documents: bool = False) -> Callable[[Any], 
     return wrap
 
 
+def _pieces(opened: Opened) -> list[Any]:
+    return [] if opened.stream is None else opened.stream.pieces
+
+
 def _inside(opened: Opened) -> scopes.Scope:
     return scopes.Scope(opened.session, opened.place, in_call=True, in_root=True)
 
@@ -186,7 +190,7 @@ def _stream(here: scopes.Scope, asked: Asked, start: Callable[[], Any]) -> Itera
     except BaseException as error:
         session.failed(opened, error)
         raise
-    session.ended(opened, outcomes.folded(opened.pieces))
+    session.ended(opened, outcomes.folded(_pieces(opened)))
 
 
 def astreaming(describe: Describe) -> Callable[[Any], Any]:
@@ -235,7 +239,7 @@ async def _astream(
     except BaseException as error:
         session.failed(opened, error)
         raise
-    session.ended(opened, outcomes.folded(opened.pieces))
+    session.ended(opened, outcomes.folded(_pieces(opened)))
 
 
 def _served_stream(session: Session, opened: Opened) -> Iterator[Any]:

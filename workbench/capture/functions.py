@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from workbench import hashing
 from workbench.capture import boundary, roots, values
 from workbench.capture.asked import Asked
 from workbench.capture.effects import tool_effects
@@ -70,23 +71,46 @@ def call(
 def _describing(
     function: Callable[..., Any], *, kind: Kind, name: str, effect: Effect
 ) -> Callable[..., Asked]:
-    signature = inspect.signature(function)
+    bound = _binding(function)
 
     def describe(session: Session, *args: Any, **kwargs: Any) -> Asked:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        freeze = values.Freezer()
-        arguments = {key: value for key, value in bound.arguments.items() if key != "self"}
+        arguments = bound(args, kwargs)
         declared = session.effects.of(name)
-        return Asked(
-            kind=kind,
-            name=name,
-            request={"arguments": freeze(arguments)},
-            lossy=freeze.lossy,
-            effect=effect if declared == "unknown" else declared,
-        )
+        known = effect if declared == "unknown" else declared
+        written = hashing.dumps_plain({"arguments": arguments})
+        if written is not None:
+            return Asked(kind=kind, name=name, written=written, effect=known)
+        freeze = values.Freezer()
+        request = {"arguments": freeze(arguments)}
+        return Asked(kind=kind, name=name, request=request, lossy=freeze.lossy, effect=known)
 
     return describe
+
+
+def _binding(function: Callable[..., Any]) -> Callable[[Any, Any], dict[str, Any]]:
+    """Return what names the arguments of a call, the defaults of those left out among them."""
+    signature = inspect.signature(function)
+    parameters = signature.parameters.values()
+    names = [p.name for p in parameters]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    simple = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+    has_self = "self" in names
+
+    def in_full(args: Any, kwargs: Any) -> dict[str, Any]:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return {key: value for key, value in bound.arguments.items() if key != "self"}
+
+    def at_once(args: Any, kwargs: Any) -> dict[str, Any]:
+        found = dict(zip(names, args, strict=False), **kwargs)
+        if len(found) != len(args) + len(kwargs):  # too many, or one named twice
+            return in_full(args, kwargs)
+        if len(found) < len(names):
+            found = {**defaults, **found}
+        return found if found.keys() == wanted else in_full(args, kwargs)
+
+    wanted = frozenset(names)
+    return at_once if simple and not has_self else in_full
 
 
 def root(function: F) -> F:

@@ -1,8 +1,8 @@
-"""A writer's events, numbered, sealed and sent from a thread of its own.
+"""A writer's events: taken on the agent's thread, numbered, sealed and written behind it.
 
-The agent's thread only appends to a queue. A store that fails never reaches the agent: what could
-not be sent is kept, tried again, and told at the end. A run that the server ended takes no more:
-what comes after its end is dropped, and told once.
+The agent's thread only appends to a queue, unless it says that what it did must be on the disk
+before it goes on (`Journal.settle`). Nothing that fails here reaches the agent: what could not be
+written is tried again, and told at the end.
 """
 
 from __future__ import annotations
@@ -12,47 +12,72 @@ import logging
 import os
 import threading
 import time
-from queue import Empty, SimpleQueue
+from collections import deque
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from workbench import hashing
+from workbench.capture import written
 from workbench.capture.pulse import Beating, Pulse
-from workbench.errors import RateLimited, RunClosed, Unavailable, WorkbenchError
+from workbench.errors import RateLimited, RecordingFailed, RunClosed, Unavailable, WorkbenchError
 from workbench.schema import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
+    from collections.abc import Callable, Mapping
 
+    from workbench.capture.written import Written
     from workbench.store.protocol import RunWriter
+
+    # when it happened (ns), and what makes the event of which parts
+    Item = tuple[int, Callable[..., Written], tuple[Any, ...]]
 
 log = logging.getLogger("workbench.capture")
 
 _BATCH = 500
-_PAUSE_S = 0.05
+# Between two looks at the queue: what a killed process may take with it, and what keeps the
+# journal's thread from taking turns with an agent that makes a burst of calls.
+_PAUSE_S = 0.02
 _LAST_TRY_S = 5.0
+_RETRY_S = 0.2
+# what is kept in memory while neither disk nor store takes anything
+_MOST_EVENTS, _MOST_BYTES = 50_000, 2**26
 _PASSING = (Unavailable, RateLimited)  # what may be over in a moment
 # the guard of a replay knows our own threads by this prefix
 THREAD_NAME = "workbench-journal"
+_NO_BODIES: Mapping[str, Any] = {}
 
 
 class Journal:
-    """Collects one writer's events and appends them to a run in batches."""
+    """Collects one writer's events and appends them to a run in batches.
+
+    Attributes
+    ----------
+    error
+        Why the last attempt to write failed; None while all goes well.
+    spooled
+        How many events lay on this machine's disk alone when the journal was closed.
+    """
 
     def __init__(self, sink: RunWriter) -> None:
         self._sink = sink
         self.writer = os.urandom(8).hex()
-        self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._written = 0
+        self._queue: deque[Item] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        # Held while events are numbered and written, by whichever thread does so.
+        self._writing = threading.Lock()
+        self._numbered = 0
         self._pending: list[Event] = []
         self._bodies: dict[str, Any] = {}
         self._sent: set[str] = set()
         self.error: WorkbenchError | None = None
-        self._dropped = 0
+        self._lost = 0  # after the run's end
+        self.spooled = 0
+        self._dropped, self._told = 0, 0  # for want of room; of these, told in the run
         self._steps = itertools.count(1)
-        self._held: list[Any] | None = None
+        self._held: list[Item] | None = None
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self._thread.start()
         self._pulse = (
@@ -63,107 +88,136 @@ class Journal:
         self,
         event_type: str,
         *,
-        at: datetime,
         payload: bytes = b"{}",
-        bodies: dict[str, Any] | None = None,
-        late: Callable[[], dict[str, Any]] | None = None,
+        bodies: Mapping[str, Any] = _NO_BODIES,
         **fields: Any,
     ) -> None:
-        """Take an event; ``late`` gives the fields that can wait for the journal's own thread."""
-        item = (event_type, at, payload, bodies, late, fields)
+        """Take an event that happens now."""
+        self.take(written.event, event_type, payload, bodies, fields)
+
+    def take(self, make: Callable[..., Written], *parts: Any) -> None:
+        """Take an event that happens now, and is made of its parts on the journal's own thread."""
+        item = (time.time_ns(), make, parts)
         if self._held is None:
-            self._queue.put(item)
-        elif event_type != "run_started":
-            self._held.append(item)
+            self._queue.append(item)
         else:
-            held, self._held = self._held, None
-            for waiting in (item, *held):
-                self._queue.put(waiting)
+            self._hold_back(item, self._held)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _hold_back(self, item: Item, held: list[Item]) -> None:
+        if item[2][0] == "run_started":
+            self._held = None
+            self._queue.extend((item, *held))
+        else:
+            held.append(item)
 
     def hold(self) -> None:
         """Keep events back until the run's first one comes."""
         self._held = []
 
-    def flush(self) -> None:
-        """Wait until everything that was put is sent or kept."""
-        done = threading.Event()
-        self._queue.put(done)
-        done.wait()
+    def settle(self) -> None:
+        """Write what was put, now and here: a process killed behind it loses none of that."""
+        with self._writing:
+            self._write()
 
     def close(self) -> None:
-        """Send what is left and end the thread; `error` says whether anything was lost."""
-        self._queue.put(None)
+        """Write what is left and end the thread; `error` says whether anything was lost."""
+        self._closing = True
+        self._wake.set()
         self._thread.join()
 
     @property
     def unsent(self) -> int:
         """How many events the store could not take, or would not after the run's end."""
-        return len(self._pending) + self._dropped
+        return len(self._pending) + self._dropped + self._lost
 
     @property
     def ended(self) -> bool:
         """Whether the server ended the run while it was being recorded."""
-        return isinstance(self.error, RunClosed)
+        why = self.error or getattr(self._sink, "failing", None)
+        return isinstance(why, RunClosed)
 
     @property
     def cancelled(self) -> bool:
         """Whether the server said that the run was cancelled, or takes no more of it."""
         return self.ended or (self._pulse is not None and self._pulse.cancelled)
 
+    def check(self) -> None:
+        """Refuse to go on where what happens next could not be kept.
+
+        Raises
+        ------
+        RecordingFailed
+            Neither disk nor store takes events, or the store takes none for a while.
+        """
+        why = self.error or getattr(self._sink, "failing", None)
+        if why is not None:
+            raise RecordingFailed(
+                "the agent is stopped, since its recording cannot go on",
+                where=f"run {self._sink.run_id}",
+                found=str(why),
+                hint='on_error="open" lets it go on, and tells what is missing',
+            ) from why
+
+    def step_id(self) -> str:
+        """Return an id no other step of the run has."""
+        return f"{self.writer}-{next(self._steps)}"
+
+    # ---- behind the agent
+
     def _work(self) -> None:
-        open_ = True
-        while open_:
-            open_ = self._collect()
-            self._send()
-        deadline = time.monotonic() + _LAST_TRY_S
-        while self._pending and isinstance(self.error, _PASSING) and time.monotonic() < deadline:
-            time.sleep(0.2)
-            self._send()
+        while not self._closing:
+            self._wake.wait()
+            self._wake.clear()
+            if not self._closing:
+                time.sleep(_PAUSE_S)
+            self.settle()
+            if self.error is not None and not self._closing:
+                time.sleep(_RETRY_S)
+                self._wake.set()
+        self.settle()
+        self._last_try()
         if self._pulse is not None:
             self._pulse.stop()
         self._close_sink()
 
-    def _collect(self) -> bool:
-        """Move what waits in the queue to the batch; False when the journal is closed."""
-        try:
-            item = self._queue.get(timeout=_PAUSE_S)
-            while item is not None:
-                if isinstance(item, threading.Event):
-                    self._send()
-                    item.set()
-                else:
-                    self._number(*item)
-                if len(self._pending) >= _BATCH and self.error is None:
-                    return True
-                item = self._queue.get_nowait()
-        except Empty:
-            return True
-        return False
+    def _last_try(self) -> None:
+        deadline = time.monotonic() + _LAST_TRY_S
+        while self._pending and isinstance(self.error, _PASSING) and time.monotonic() < deadline:
+            time.sleep(_RETRY_S)
+            self.settle()
 
-    def _number(  # noqa: PLR0917 - the parts of one queued item
-        self, event_type: str, at: datetime, payload: bytes, bodies: Any, late: Any, fields: Any
-    ) -> None:
-        if late is not None:
-            fields = {**fields, **late()}
-        self._written += 1
-        if event_type == "run_ended":
+    def _write(self) -> None:
+        """Move what waits in the queue to the store, in its order."""
+        while self._queue:
+            while self._queue and len(self._pending) < _BATCH:
+                self._number(*self._queue.popleft())
+            self._send()
+            if self.error is not None and not self.ended:
+                self._bound()
+                return
+        self._send()
+
+    def _number(self, at_ns: int, make: Callable[..., Written], parts: tuple[Any, ...]) -> None:
+        fields, payload, bodies = make(*parts)
+        self._numbered += 1
+        if fields["event_type"] == "run_ended":
             payload = self._with_writers(payload)
-        for digest, body in (bodies or {}).items():
+        for digest, body in bodies.items():
             if digest not in self._sent:
                 self._bodies[digest] = body
-        event = Event(
-            event_type=event_type,  # type: ignore[arg-type] # the callers pass literals of the schema
-            started_at=at,
-            payload=msgspec.Raw(payload),
+        envelope = Event(
+            started_at=datetime.fromtimestamp(at_ns / 1e9, UTC),
             writer=self.writer,
-            writer_seq=self._written,
+            writer_seq=self._numbered,
             **fields,
         )
-        self._pending.append(hashing.sealed(event))
+        self._pending.append(hashing.sealed_with(envelope, payload))
 
     def _with_writers(self, payload: bytes) -> bytes:
         body = msgspec.json.decode(payload)
-        return hashing.dumps({**body, "writers": {self.writer: self._written}})
+        return hashing.dumps({**body, "writers": {self.writer: self._numbered}})
 
     def _send(self) -> None:
         if self.ended:
@@ -173,32 +227,64 @@ class Journal:
         try:
             self._sink.append(self._pending, self._bodies)
         except RunClosed as error:
-            self.error = error
+            self._closed(error)
             self._drop()
-            log.warning("the run was ended by the server; nothing more of it is sent")
         except WorkbenchError as error:
-            self.error = error
-            log.warning("events could not be stored: %s", error)
+            self._failed(error)
         except Exception as error:  # noqa: BLE001 - capture never breaks the agent
-            self.error = Unavailable("events could not be stored", found=repr(error))
-            log.warning("events could not be stored: %r", error)
+            self._failed(Unavailable("events could not be stored", found=repr(error)))
         else:
             self.error = None
             self._sent.update(self._bodies)
             self._pending, self._bodies = [], {}
+            self._tell_dropped()
+
+    def _closed(self, error: RunClosed) -> None:
+        if not isinstance(self.error, RunClosed):
+            log.warning("the run was ended by the server; nothing more of it is sent")
+        self.error = error
+
+    def _failed(self, error: WorkbenchError) -> None:
+        if self.error is None:
+            log.warning("events could not be stored: %s", error)
+        self.error = error
+        stored = int(error.facts.get("stored", 0))
+        if stored:  # the first of them are there, and the bodies went ahead of them
+            self._pending = self._pending[stored:]
+            self._sent.update(self._bodies)
+            self._bodies = {}
+
+    def _bound(self) -> None:
+        """Keep no more in memory than is bearable: the newest go, so that no number is missing."""
+        held = sum(len(event.payload) for event in self._pending)
+        while self._queue and len(self._pending) < _MOST_EVENTS and held < _MOST_BYTES:
+            self._number(*self._queue.popleft())
+            held += len(self._pending[-1].payload)
+        while self._queue:
+            self._queue.popleft()
+            self._dropped += 1
+
+    def _tell_dropped(self) -> None:
+        """Write into the run itself what is missing of it."""
+        count = self._dropped - self._told
+        if count:
+            self._told = self._dropped
+            found = {"kind": "event", "name": None, "reason": "neither disk nor store had room"}
+            value = {**found, "events": count}
+            self.put("annotated", payload=hashing.dumps({"label": "capture_gap", "value": value}))
 
     def _drop(self) -> None:
-        self._dropped += len(self._pending)
+        self._lost += len(self._pending)
         self._pending, self._bodies = [], {}
 
     def _close_sink(self) -> None:
         try:
             self._sink.close()
         except WorkbenchError as error:
+            if isinstance(error, RunClosed):
+                self._closed(error)
             self.error = self.error or error
+            self.spooled = int(error.facts.get("spooled", 0))
+            self._lost += int(error.facts.get("lost", 0))
         except Exception as error:  # noqa: BLE001 - see above
             self.error = self.error or Unavailable("the run could not be closed", found=repr(error))
-
-    def step_id(self) -> str:
-        """Return an id no other step of the run has."""
-        return f"{self.writer}-{next(self._steps)}"

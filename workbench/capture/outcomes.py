@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from langchain_core.messages import AIMessage, BaseMessage
 
+from workbench import hashing
 from workbench.capture import messages, values
 
 if TYPE_CHECKING:
@@ -15,17 +16,72 @@ if TYPE_CHECKING:
     from workbench.capture.asked import Asked, MessagePool
 
 
-@dataclass(kw_only=True)
-class Came:
-    """What a call gave back or raised, in stored form."""
+_NONE: Mapping[str, Any] = {}
 
-    outcome: dict[str, Any] | None = None
-    exception: dict[str, Any] | None = None
-    usage: dict[str, Any] | None = None
-    message_id: str | None = None
-    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tokens: dict[str, float] = field(default_factory=dict)
-    lossy: bool = False
+
+class Came:
+    """What a call gave back or raised, in stored form.
+
+    ``written`` are the canonical bytes of ``outcome``, given instead of it where they were made
+    already.
+    """
+
+    __slots__ = (
+        "_outcome",
+        "_written",
+        "bodies",
+        "exception",
+        "lossy",
+        "message_id",
+        "tokens",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        *,
+        outcome: dict[str, Any] | None = None,
+        written: bytes | None = None,
+        exception: dict[str, Any] | None = None,
+        usage: dict[str, Any] | None = None,
+        message_id: str | None = None,
+        bodies: Mapping[str, dict[str, Any]] = _NONE,
+        tokens: Mapping[str, float] = _NONE,
+        lossy: bool = False,
+    ) -> None:
+        self._outcome = outcome
+        self._written = hashing.dumps(outcome) if written is None and outcome else written
+        self.exception = exception
+        self.usage = usage
+        self.message_id = message_id
+        self.bodies = bodies
+        self.tokens = tokens
+        self.lossy = lossy
+
+    @property
+    def outcome(self) -> dict[str, Any] | None:
+        """The outcome as JSON; None where the call raised, or nothing came."""
+        if self._outcome is None and self._written is not None:
+            self._outcome = orjson.loads(self._written)
+        return self._outcome
+
+    @property
+    def payload(self) -> bytes:
+        """The body of the call's end."""
+        if self.exception is None and self.usage is None and self.message_id is None:
+            return b"{}" if self._written is None else b'{"outcome":%b}' % self._written
+        body = {
+            "outcome": None if self._written is None else orjson.Fragment(self._written),
+            "exception": self.exception,
+            "usage": self.usage,
+            "message_id": self.message_id,
+        }
+        return hashing.dumps({key: value for key, value in body.items() if value is not None})
+
+    @property
+    def content(self) -> bytes:
+        """What of it tells equal calls from others: the outcome, else the exception."""
+        return hashing.dumps(self.exception) if self._written is None else self._written
 
 
 def frozen(value: Any, *, pool: MessagePool) -> Came:
@@ -41,6 +97,9 @@ def frozen(value: Any, *, pool: MessagePool) -> Came:
             usage=dict(usage) if usage else None,
             tokens=tokens_of(usage) | cost_of(value),
         )
+    written = hashing.dumps_plain({"value": value})
+    if written is not None:
+        return Came(written=written)
     form, lossy = values.freeze(value)
     usage = _usage_within(value)
     return Came(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from workbench import hashing
@@ -12,11 +11,14 @@ from workbench.capture.effects import Effects
 from workbench.capture.journal import Journal
 from workbench.capture.session import Session
 from workbench.capture.witness import Witness
+from workbench.errors import StoreError
 from workbench.schema import RunHeader
+from workbench.store.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from workbench.capture.session import OnError
     from workbench.schema import Effect
     from workbench.store.protocol import RunWriter, Store
 
@@ -32,7 +34,6 @@ def write_root_start(
     payload, bodies, lossy = agents.run_started_payload(agent, call, session.pool, fingerprint)
     session.journal.put(
         "run_started",
-        at=datetime.now(UTC),
         payload=payload,
         bodies=bodies,
         quality="lossy" if lossy else "full",
@@ -46,14 +47,13 @@ def write_root_end(session: Session, ended: running.Ended, *, status: str) -> No
     body: dict[str, Any] = {}
     for index, chunk in enumerate(ended.chunks):
         piece = hashing.dumps({"index": index, "pieces": [values.freeze(chunk)[0]]})
-        session.journal.put("chunk", at=datetime.now(UTC), payload=piece, lane="root")
+        session.journal.put("chunk", payload=piece, lane="root")
     if ended.error is not None:
         body["exception"] = exceptions.to_record(ended.error, freezer)
     elif ended.output is not None:
         body["output"] = freezer(ended.output)
     session.journal.put(
         "run_ended",
-        at=datetime.now(UTC),
         payload=hashing.dumps(body),
         quality="lossy" if freezer.lossy else "full",
         lane="root",
@@ -84,9 +84,10 @@ def record_into(
     call: agents.RootCall,
     *,
     effects: Mapping[str, Effect] | None = None,
+    on_error: OnError = "open",
 ) -> tuple[Session, running.Ended]:
     """Record one call of an agent into a writer, and close it."""
-    session = Session(Journal(sink), effects=Effects(effects))
+    session = Session(Journal(sink), effects=Effects(effects), on_error=on_error)
     session.witness = Witness(session)
     write_root_start(
         session, agent, call, code.fingerprint(agent.target, entry_point=agent.entry_point)
@@ -109,6 +110,13 @@ def tell(session: Session) -> None:
         warnings.warn(
             f"the run was ended by the server while it was recorded: "
             f"{session.journal.unsent} later events were not stored",
+            RecordingWarning,
+            stacklevel=4,
+        )
+    elif session.journal.spooled:
+        warnings.warn(
+            f"{session.journal.spooled} events wait on this machine's disk "
+            f"({session.journal.error}): `workbench spool flush` sends them",
             RecordingWarning,
             stacklevel=4,
         )
@@ -140,6 +148,7 @@ def record(
     entry: agents.Entry | None = None,
     stream_mode: Any = None,
     effects: Mapping[str, Effect] | None = None,
+    on_error: OnError = "open",
 ) -> Any:
     """Call an agent once and keep everything that crosses its boundary; or record a block.
 
@@ -165,6 +174,10 @@ def record(
     effects
         Tool name → ``pure``, ``read``, ``write``, ``irreversible``; else what the tool declares by
         `workbench.tool_effects`, else ``unknown``.
+    on_error
+        What becomes of the agent when its recording fails (no server, no room on the disk):
+        ``open`` lets it go on, keeps what can be kept and tells what is missing; ``closed`` stops
+        it at its next call.
 
     Returns
     -------
@@ -173,8 +186,8 @@ def record(
 
     Raises
     ------
-    Unavailable
-        The store cannot be reached; the agent was not called.
+    RecordingFailed
+        The recording could not go on or is not delivered, and ``on_error`` is ``closed``.
     UsageError
         The agent cannot be called so.
 
@@ -192,17 +205,30 @@ def record(
     from workbench.capture.block import OpenRun
 
     if agent is None:
-        return OpenRun(store, name=name, labels=labels, effects=effects)
+        return OpenRun(store, name=name, labels=labels, effects=effects, on_error=on_error)
     found = agents.find_agent(agent)
     call = agents.RootCall.of(found, input, entry=entry, config=config, stream_mode=stream_mode)
     header = RunHeader(
         name=name or default_name(found), agent=found.entry_point, labels=dict(labels or {})
     )
     sink = store.writer(header)
-    _, ended = record_into(sink, found, call, effects=effects)
+    session, ended = record_into(sink, found, call, effects=effects, on_error=on_error)
     if ended.error is not None and not isinstance(ended.error, Exception):
         raise ended.error
-    return store.run(sink.run_id)
+    if on_error == "closed":
+        session.journal.check()
+    return run_of(store, header, session, sink.run_id, status=status_of(ended.error))
+
+
+def run_of(store: Store, header: RunHeader, session: Session, run_id: str, *, status: str) -> Run:
+    """Return a recorded run, to be read later where the store cannot show it yet."""
+    try:
+        return store.run(run_id)
+    except StoreError:
+        if session.journal.error is None:
+            raise
+        known = {"run_id": run_id, "name": header.name, "agent": header.agent, "status": status}
+        return Run(store, known)
 
 
 def default_name(agent: agents.Agent) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from workbench import hashing
 from workbench.capture import values
 from workbench.capture.asked import Asked, MessagePool
 
@@ -186,12 +187,14 @@ def tool_request(
     if not isinstance(arguments, dict):
         arguments = {"input": arguments}
     hidden = injected.of(tool)
-    freeze = values.Freezer()
     sent = {key: value for key, value in arguments.items() if key not in hidden}
+    freeze = values.Freezer()
+    written = hashing.dumps_plain({"arguments": sent})
     return Asked(
         kind="tool",
         name=tool.name,
-        request={"arguments": freeze(sent)},
+        request={"arguments": freeze(sent)} if written is None else None,
+        written=written,
         lossy=freeze.lossy,
         effect=effects.of(tool.name, tool),
         tool_call_id=tool_call_id,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import hashing
-from workbench.capture import exceptions, outcomes, scope, values
+from workbench.capture import exceptions, outcomes, scope, values, written
 from workbench.capture.asked import Asked, MessagePool
 from workbench.capture.effects import Effects
 from workbench.capture.requests import InjectedNames
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from workbench.capture.journal import Journal
     from workbench.schema import Order
 
+OnError = Literal["open", "closed"]
 _CHUNK_MS = 50.0
+_HARMLESS = frozenset(("pure", "read"))
+_NO_LABELS: dict[str, Any] = {}
 
 
 @dataclass(kw_only=True)
@@ -35,27 +38,66 @@ class Answer:
     labels: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(kw_only=True)
 class Opened:
-    """A call that was asked and has not come back yet."""
+    """A call that was asked and has not come back yet.
 
-    session: Session
-    asked: Asked
-    place: scope.Place
+    ``streams`` says whether its outcome is asked for in pieces, ``stream`` holds those that came.
+    """
+
+    __slots__ = (
+        "answer",
+        "asked",
+        "labels",
+        "lane",
+        "order",
+        "ordinal",
+        "place",
+        "session",
+        "started",
+        "step_id",
+        "stream",
+        "streams",
+        "who",
+    )
+
     lane: str
     ordinal: int
-    order: Order
     step_id: str
+    order: Order
     who: tuple[int, int]
-    streams: bool = False
-    started: float = 0.0
-    answer: Answer | None = None
-    labels: dict[str, Any] = field(default_factory=dict)
+
+    def __init__(
+        self, session: Session, asked: Asked, place: scope.Place, *, streams: bool
+    ) -> None:
+        self.session = session
+        self.asked = asked
+        self.place = place
+        self.streams = streams
+        self.stream: Stream | None = None
+        self.started = 0.0
+        self.answer: Answer | None = None
+        self.labels: dict[str, Any] = _NO_LABELS
+
+
+@dataclass(slots=True)
+class Stream:
+    """The pieces of an outcome, and those of them that are not written yet."""
+
     pieces: list[Any] = field(default_factory=list)
     waiting: list[Any] = field(default_factory=list)
     chunks: int = 0
     chunk_at: float = 0.0
     lossy: bool = False
+
+
+class _Lane:
+    """How many calls a lane has had, and who makes those that are open."""
+
+    __slots__ = ("open", "ordinal")
+
+    def __init__(self) -> None:
+        self.ordinal = 0
+        self.open: dict[str, tuple[int, int]] = {}
 
 
 class Session:
@@ -65,8 +107,11 @@ class Session:
     skips_sleeps = False
     watches_roots = False
 
-    def __init__(self, journal: Journal, *, effects: Effects | None = None) -> None:
+    def __init__(
+        self, journal: Journal, *, effects: Effects | None = None, on_error: OnError = "open"
+    ) -> None:
         self.journal = journal
+        self._stops = on_error == "closed"
         self.effects = effects or Effects()
         self.visits = scope.Visits()
         self.pool = MessagePool()
@@ -74,8 +119,7 @@ class Session:
         self.closed = False
         self.gaps: list[dict[str, Any]] = []
         self.lock = threading.RLock()
-        self._ordinals: dict[str, int] = {}
-        self._open: dict[str, dict[str, tuple[int, int]]] = {}
+        self._lanes: dict[str, _Lane] = defaultdict(_Lane)
         self._inferred = 0
         self.calls = 0
         self.witness: Any = None
@@ -83,61 +127,48 @@ class Session:
     # ---- calls
 
     def begin(self, here: scope.Scope, asked: Asked, *, streams: bool = False) -> Opened:
-        """Begin a call: number it in its lane, answer it if it is to be, write its start."""
-        place = scope.place_of(here)
+        """Begin a call: number it in its lane, answer it if it is to be, write its start.
+
+        Raises
+        ------
+        RecordingFailed
+            The recording cannot go on, and the agent is to be stopped then.
+        """
+        if self._stops:
+            self.journal.check()
+        opened = Opened(self, asked, scope.place_of(here), streams=streams)
         with self.lock:
-            opened = self._numbered(place, asked, streams=streams)
+            self._number(opened)
         self.answer(opened)
         opened.started = perf_counter()
         self._write_start(opened)
         return opened
 
-    def _numbered(self, place: scope.Place, asked: Asked, *, streams: bool) -> Opened:
-        lane, order = place.path, "declared"
-        who = _who()
-        if any(other != who for other in self._open.get(lane, {}).values()):
+    def _number(self, opened: Opened) -> None:
+        lane = self._lanes[opened.place.path]
+        opened.lane, opened.order = opened.place.path, "declared"
+        opened.who = who = _who()
+        if lane.open and any(other != who for other in lane.open.values()):
             # two at once in one lane: their order is chance, so they are kept apart
             self._inferred += 1
-            lane, order = f"root/?{self._inferred}", "inferred"
-        ordinal = self._ordinals[lane] = self._ordinals.get(lane, 0) + 1
-        step_id = self.journal.step_id()
-        self._open.setdefault(lane, {})[step_id] = who
+            opened.lane, opened.order = f"root/?{self._inferred}", "inferred"
+            lane = self._lanes[opened.lane]
+        lane.ordinal += 1
+        opened.ordinal = lane.ordinal
+        opened.step_id = self.journal.step_id()
+        lane.open[opened.step_id] = who
         self.calls += 1
-        return Opened(
-            session=self,
-            asked=asked,
-            place=place,
-            lane=lane,
-            ordinal=ordinal,
-            order=order,  # type: ignore[arg-type] # one of the two literals above
-            step_id=step_id,
-            who=who,
-            streams=streams,
-        )
 
     def answer(self, opened: Opened) -> None:
         """Answer a call instead of making it; a recording answers none."""
 
     def _write_start(self, opened: Opened) -> None:
-        asked = opened.asked
-        self.journal.put(
-            "call_started",
-            at=datetime.now(UTC),
-            payload=asked.payload,
-            bodies=asked.bodies,
-            late=lambda: {"signature": asked.signature},
-            step_id=opened.step_id,
-            parent_step_id=opened.place.step_id,
-            kind=asked.kind,
-            name=asked.name,
-            lane=opened.lane,
-            ordinal=opened.ordinal,
-            effect=asked.effect,
-            quality="lossy" if asked.lossy else "full",
-            order=opened.order,
-            status="running",
-            **opened.labels,
-        )
+        self.journal.take(written.call_started, opened)
+        if opened.answer is None and opened.asked.effect not in _HARMLESS:
+            # What may change the world is on the disk before it does.
+            self.journal.settle()
+            if self._stops:
+                self.journal.check()
 
     def ended(self, opened: Opened, value: Any, *, documents: bool = False) -> None:
         """Write what a call gave back."""
@@ -161,84 +192,45 @@ class Session:
     def cancelled(self, opened: Opened) -> None:
         """Write that a stream was left before its end, with what came of it."""
         came = outcomes.Came()
-        if opened.pieces:
-            came = outcomes.frozen(outcomes.folded(opened.pieces), pool=self.pool)
+        if opened.stream is not None and opened.stream.pieces:
+            came = outcomes.frozen(outcomes.folded(opened.stream.pieces), pool=self.pool)
         self.write_end(opened, came, status="cancelled")
 
     def write_end(self, opened: Opened, came: outcomes.Came, *, status: str) -> None:
         """Write the end of a call."""
         took = max(0.0, (perf_counter() - opened.started) * 1000)
-        self._write_pieces(opened)
+        if opened.stream is not None:
+            self._write_pieces(opened, opened.stream)
         with self.lock:
-            self._open.get(opened.lane, {}).pop(opened.step_id, None)
-        asked, lossy = opened.asked, opened.asked.lossy or opened.lossy or came.lossy
-        payload: dict[str, Any] = {
-            "outcome": came.outcome,
-            "exception": came.exception,
-            "usage": came.usage,
-        }
-        payload["message_id"] = came.message_id
-        self.journal.put(
-            "call_ended",
-            at=datetime.now(UTC),
-            payload=hashing.dumps({k: v for k, v in payload.items() if v is not None}),
-            bodies=came.bodies,
-            late=lambda: {
-                "content_hash": hashing.content_hash(
-                    kind=asked.kind,
-                    name=asked.name,
-                    request=asked.request,
-                    outcome=came.outcome if came.outcome is not None else came.exception,
-                )
-            },
-            step_id=opened.step_id,
-            parent_step_id=opened.place.step_id,
-            kind=asked.kind,
-            name=asked.name,
-            lane=opened.lane,
-            ordinal=opened.ordinal,
-            quality="lossy" if lossy else "full",
-            status=status,
-            duration_ms=took,
-            **came.tokens,
-            **opened.labels,
-        )
+            self._lanes[opened.lane].open.pop(opened.step_id, None)
+        self.journal.take(written.call_ended, opened, came, status, took)
 
     # ---- streams
 
     def piece(self, opened: Opened, piece: Any) -> None:
         """Keep a piece of a stream; at most one chunk event in 50 ms."""
-        opened.pieces.append(piece)
+        stream = _stream(opened)
+        stream.pieces.append(piece)
         form, lossy = values.freeze(piece)
-        opened.lossy = opened.lossy or lossy
-        opened.waiting.append(form)
+        stream.lossy = stream.lossy or lossy
+        stream.waiting.append(form)
         now = (perf_counter() - opened.started) * 1000
-        if now - opened.chunk_at >= _CHUNK_MS:
-            self._write_pieces(opened, at_ms=now)
+        if now - stream.chunk_at >= _CHUNK_MS:
+            self._write_pieces(opened, stream, at_ms=now)
 
-    def _write_pieces(self, opened: Opened, *, at_ms: float | None = None) -> None:
-        if not opened.waiting:
+    def _write_pieces(self, opened: Opened, stream: Stream, *, at_ms: float | None = None) -> None:
+        if not stream.waiting:
             return
         at_ms = (perf_counter() - opened.started) * 1000 if at_ms is None else at_ms
-        self.write_chunk(opened, opened.waiting, at_ms=at_ms)
-        opened.waiting, opened.chunk_at = [], at_ms
+        self.write_chunk(opened, stream.waiting, at_ms=at_ms)
+        stream.waiting, stream.chunk_at = [], at_ms
 
     def write_chunk(self, opened: Opened, pieces: list[Any], *, at_ms: float) -> None:
         """Write one chunk event."""
-        body = {"index": opened.chunks, "pieces": pieces, "at_ms": max(0.0, round(at_ms, 3))}
-        opened.chunks += 1
-        self.journal.put(
-            "chunk",
-            at=datetime.now(UTC),
-            payload=hashing.dumps(body),
-            step_id=opened.step_id,
-            parent_step_id=opened.place.step_id,
-            kind=opened.asked.kind,
-            name=opened.asked.name,
-            lane=opened.lane,
-            ordinal=opened.ordinal,
-            **opened.labels,
-        )
+        stream = _stream(opened)
+        body = {"index": stream.chunks, "pieces": pieces, "at_ms": max(0.0, round(at_ms, 3))}
+        stream.chunks += 1
+        self.journal.take(written.chunk, opened, hashing.dumps(body))
 
     # ---- what was missed
 
@@ -249,7 +241,6 @@ class Session:
             self.gaps.append(found)
         self.journal.put(
             "annotated",
-            at=datetime.now(UTC),
             payload=hashing.dumps({"label": "capture_gap", "value": found}),
         )
 
@@ -267,10 +258,14 @@ class Session:
         """Say that a stream was left before the end that was recorded."""
 
 
+def _stream(opened: Opened) -> Stream:
+    if opened.stream is None:
+        opened.stream = Stream()
+    return opened.stream
+
+
 def _who() -> tuple[int, int]:
     """Return what tells two pieces of work apart that run at once: the thread and the task."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
-    return threading.get_ident(), id(task) if task is not None else 0
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - the one way to ask that costs nothing
+    task = None if loop is None else asyncio.current_task(loop)
+    return threading.get_ident(), 0 if task is None else id(task)

@@ -10,7 +10,6 @@ callbacks tell when a graph enters a node, which gives the run its steps and the
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
@@ -92,7 +91,6 @@ class Witness(BaseCallbackHandler):
         self._steps[run_id] = (place, name, perf_counter())
         self._session.journal.put(
             "step_started",
-            at=datetime.now(UTC),
             step_id=place.step_id,
             parent_step_id=outer.step_id if outer else None,
             name=name,
@@ -117,7 +115,6 @@ class Witness(BaseCallbackHandler):
         place, name, started = known
         self._session.journal.put(
             "step_ended",
-            at=datetime.now(UTC),
             payload=hashing.dumps(body),
             step_id=place.step_id,
             name=name,

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("workbench.cli.keys:app", "List, make, rotate and revoke API keys."),
     "limits": ("workbench.cli.limits:limits", "Show or set what a workspace may ask for."),
     "usage": ("workbench.cli.usage:usage", "Show what a workspace took, by day."),
+    "spool": ("workbench.cli.spool:app", "Show or send what recordings left on this machine."),
     "report": ("workbench.cli.reporting:report", "Execute a report and write it as one page."),
 }
 

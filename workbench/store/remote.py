@@ -11,6 +11,8 @@ import polars as pl
 
 from workbench import frames, hashing
 from workbench.errors import RunNotFound, Unauthenticated, WorkbenchError
+from workbench.settings import Settings
+from workbench.spool import SpoolFolder
 from workbench.store import filters, lookup, manage, rows
 from workbench.store.administration import Administration
 from workbench.store.batches import Parcel, cut, receipt_of
@@ -18,10 +20,11 @@ from workbench.store.follow import Following, Source
 from workbench.store.ids import new_run_id
 from workbench.store.protocol import Declared, Receipt
 from workbench.store.run import Run
+from workbench.store.spooled import SpooledWriter
 from workbench.store.wire import ARROW, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from workbench.schema import Event, RunHeader, RunPatch
@@ -267,6 +270,19 @@ class RemoteStore:
             last_seq=next((r.last_seq for r in receipts[::-1] if r.last_seq is not None), None),
         )
 
+    def append_lines(self, run_id: str, lines: bytes) -> Receipt:
+        """Store events that are lines of JSON, and ``{"bodies": …}`` lines ahead of them.
+
+        All of it is stored or nothing.
+
+        Raises
+        ------
+        SchemaError, SequenceError
+            As the server says.
+        """
+        said = self._wire.send_lines(f"/v1/runs/{run_id}/events", lines)
+        return msgspec.convert(said, Receipt)
+
     def store_runs(self, parcel: Parcel) -> list[Receipt | WorkbenchError]:
         """Store several runs with one request; see `workbench.store.Store.store_runs`."""
         sent = self._wire.send_json("POST", "/v1/batches", parcel)
@@ -294,8 +310,10 @@ class RemoteStore:
         return self._wire.get(f"/v1/artifacts/{sha256}", accept="*/*")
 
     def writer(self, header: RunHeader) -> RunWriter:
-        """Create a run and return what appends to it."""
-        return RemoteWriter(self, header)
+        """Return what appends to a new run, by way of the disk; it is made behind the caller."""
+        settings = Settings.from_environment()
+        folder = SpoolFolder(settings.spool, settings.spool_bytes)
+        return SpooledWriter(self, header, folder=folder)
 
     @property
     def administration(self) -> Administration:
@@ -316,25 +334,6 @@ class RemoteStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class RemoteWriter:
-    """Appends to one run of a server; every batch is stored when `append` returns."""
-
-    def __init__(self, store: RemoteStore, header: RunHeader) -> None:
-        self._store = store
-        self.run_id = store.create_run(header)
-
-    def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
-        """Add events, and the message bodies they are the first to name."""
-        self._store.append(self.run_id, events, bodies)
-
-    def heartbeat(self) -> dict[str, Any]:
-        """Say that the writer is alive; see `RemoteStore.heartbeat`."""
-        return self._store.heartbeat(self.run_id)
-
-    def close(self) -> None:
-        """Nothing waits."""
 
 
 def _is_uuid(text: str) -> bool:

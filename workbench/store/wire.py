@@ -75,6 +75,12 @@ class Wire:
         headers["Content-Type"] = "application/json"
         return self._decoded(self._send(method, path, content=content, headers=headers).content)
 
+    def send_lines(self, path: str, lines: bytes) -> dict[str, Any]:
+        """Send lines of JSON and return the JSON that comes back."""
+        content, headers = _compressed(lines)
+        headers["Content-Type"] = "application/x-ndjson"
+        return self._decoded(self._send("POST", path, content=content, headers=headers).content)
+
     def put(self, path: str, data: bytes) -> None:
         """Send bytes as they are."""
         headers = {"Content-Type": "application/octet-stream"}

@@ -364,17 +364,38 @@ def test_recording_works_where_a_loop_already_runs(folders, world):
 # ---- C16
 
 
-def test_c16_a_store_that_cannot_be_reached_is_said_before_the_agent_starts(own_server, world):
-    from workbench.store import connect
+def test_c16_an_agent_runs_where_its_store_cannot_be_reached(own_server, world, monkeypatch):
+    from workbench.store import connect, spooled
 
+    monkeypatch.setattr(spooled, "_LAST_TRY_S", 0.1)
     with connect(own_server.url, own_server.api_key) as store:
         own_server.process.kill()
         own_server.process.wait()
+        with pytest.warns(RecordingWarning, match="events wait on this machine's disk"):
+            run = wb.record(store, agents.sequence, "x", name="alone")
+        assert world.calls == 3
+        assert (run.status, run.name) == ("done", "alone")
         with pytest.raises(errors.Unavailable):
-            wb.record(store, agents.sequence, "x")
-        assert world.calls == 0
-        with pytest.warns(RecordingWarning, match="incomplete"), wb.record(store):
+            run.events  # noqa: B018 - reading it is what fails
+        with pytest.warns(RecordingWarning, match="events wait"), wb.record(store):
             assert agents.desk_graph.invoke(agents.question())["messages"]
+
+
+def test_c16_whoever_wants_it_is_stopped_where_the_store_cannot_be_reached(
+    own_server, world, monkeypatch
+):
+    from workbench.store import connect, spooled
+
+    monkeypatch.setattr(spooled, "_LAST_TRY_S", 0.1)
+    monkeypatch.setattr(spooled, "FAILING_S", 0.0)
+    with connect(own_server.url, own_server.api_key) as store:
+        own_server.process.kill()
+        own_server.process.wait()
+        with (
+            pytest.warns(RecordingWarning, match="events wait"),
+            pytest.raises(errors.RecordingFailed, match="cannot go on"),
+        ):
+            wb.record(store, agents.sequence, "x", on_error="closed")
 
 
 class Breaking:
@@ -408,9 +429,10 @@ def test_c16_a_store_that_goes_away_never_reaches_the_agent(folders, world, capl
     def agent(_):
         done.append(agents.sequence("x"))
 
-    with pytest.warns(RecordingWarning, match="incomplete"), pytest.raises(errors.Unavailable):
-        wb.record(Breaking(folders), agent, "x")
+    with pytest.warns(RecordingWarning, match="incomplete"):
+        run = wb.record(Breaking(folders), agent, "x")
     assert len(done) == 1
+    assert run.status == "done"
 
 
 def test_a_broken_description_never_breaks_the_agent(folders, world):

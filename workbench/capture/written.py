@@ -1,0 +1,85 @@
+"""The events of a call, as they are built behind the agent from what was frozen in front of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from workbench import hashing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workbench.capture.outcomes import Came
+    from workbench.capture.session import Opened
+
+    # an event's envelope without its writer's own fields, its payload, and the bodies it names
+    Written = tuple[dict[str, Any], bytes, Mapping[str, Any]]
+
+_NO_BODIES: Mapping[str, Any] = {}
+
+
+def event(
+    event_type: str, payload: bytes, bodies: Mapping[str, Any], fields: dict[str, Any]
+) -> Written:
+    """Return an event that is no call's."""
+    return {"event_type": event_type, **fields}, payload, bodies
+
+
+def call_started(opened: Opened) -> Written:
+    """Return the start of a call."""
+    asked = opened.asked
+    fields = {
+        "event_type": "call_started",
+        "step_id": opened.step_id,
+        "parent_step_id": opened.place.step_id,
+        "kind": asked.kind,
+        "name": asked.name,
+        "lane": opened.lane,
+        "ordinal": opened.ordinal,
+        "effect": asked.effect,
+        "quality": "lossy" if asked.lossy else "full",
+        "order": opened.order,
+        "status": "running",
+        "signature": asked.signature,
+        **opened.labels,
+    }
+    return fields, b'{"request":%b}' % asked.written, asked.bodies
+
+
+def call_ended(opened: Opened, came: Came, status: str, took_ms: float) -> Written:
+    """Return the end of a call, with what it gave back or raised."""
+    asked, stream = opened.asked, opened.stream
+    lossy = asked.lossy or came.lossy or (stream is not None and stream.lossy)
+    fields = {
+        "event_type": "call_ended",
+        "step_id": opened.step_id,
+        "parent_step_id": opened.place.step_id,
+        "kind": asked.kind,
+        "name": asked.name,
+        "lane": opened.lane,
+        "ordinal": opened.ordinal,
+        "quality": "lossy" if lossy else "full",
+        "status": status,
+        "duration_ms": took_ms,
+        "content_hash": hashing.content_hash_of_written(
+            asked.kind, asked.name, asked.written, came.content
+        ),
+        **came.tokens,
+        **opened.labels,
+    }
+    return fields, came.payload, came.bodies
+
+
+def chunk(opened: Opened, payload: bytes) -> Written:
+    """Return pieces of a stream."""
+    fields = {
+        "event_type": "chunk",
+        "step_id": opened.step_id,
+        "parent_step_id": opened.place.step_id,
+        "kind": opened.asked.kind,
+        "name": opened.asked.name,
+        "lane": opened.lane,
+        "ordinal": opened.ordinal,
+        **opened.labels,
+    }
+    return fields, payload, _NO_BODIES

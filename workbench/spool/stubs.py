@@ -1,0 +1,41 @@
+"""What stands in a log for an event that its store will not take. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from workbench import hashing
+from workbench.schema import Event
+
+if TYPE_CHECKING:
+    from workbench.errors import WorkbenchError
+
+_BODIES = {"call_started": {"request": {}}, "chunk": {"index": 0}, "annotated": {"label": "stub"}}
+_LONGEST_TEXT = 200
+_TEXTS = ("name", "lane", "step_id", "parent_step_id", "attempt_of")
+_event = msgspec.json.Decoder(Event)
+
+
+def stub(line: bytes, why: WorkbenchError) -> bytes:
+    """Return an event of the same number, type and place with nothing in it, of quality truncated.
+
+    A note of why, and how large it was, takes the place of its body where that has room for one.
+    """
+    event = _event.decode(line)
+    said = {"$type": "truncated", "$value": {"bytes": len(line), "code": why.code}}
+    body = _BODIES.get(event.event_type, {})
+    if event.event_type == "call_started":
+        body = {"request": {"arguments": said}}
+    elif event.event_type == "call_ended":
+        body = {"outcome": {"value": said}}
+    texts = {
+        name: text[:_LONGEST_TEXT]
+        for name in _TEXTS
+        if (text := getattr(event, name)) is not None and len(text) > _LONGEST_TEXT
+    }
+    empty = msgspec.structs.replace(
+        event, payload=msgspec.Raw(hashing.dumps(body)), quality="truncated", **texts
+    )
+    return msgspec.json.encode(hashing.sealed(empty)) + b"\n"
