@@ -142,7 +142,12 @@ def _pieces(opened: Opened) -> list[Any]:
 
 
 def _inside(opened: Opened) -> scopes.Scope:
-    return scopes.Scope(opened.session, opened.place, in_call=True, in_root=True)
+    place = opened.place
+    inside = place.inside
+    if inside is None:
+        inside = scopes.Scope(opened.session, place, in_call=True, in_root=True)
+        place.inside = inside
+    return inside
 
 
 # ---- streams

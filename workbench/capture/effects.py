@@ -59,8 +59,11 @@ class Effects:
 
     def of(self, name: str, tool: Any = None) -> Effect:
         """Return the effect of a tool."""
-        if name in self._declared:
-            return self._declared[name]
+        known = self._declared.get(name)
+        if known is not None:
+            return known
+        if tool is None:
+            return "unknown"
         for owner in (tool, getattr(tool, "func", None), getattr(tool, "coroutine", None)):
             effect: Effect | None = getattr(owner, _ATTRIBUTE, None)
             if effect is not None:

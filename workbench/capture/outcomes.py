@@ -86,6 +86,9 @@ class Came:
 
 def frozen(value: Any, *, pool: MessagePool) -> Came:
     """Return the stored form of what a model, tool or function gave back."""
+    written = hashing.dumps_plain({"value": value})
+    if written is not None:
+        return Came(written=written)
     if isinstance(value, BaseMessage):
         digest, body, lossy = pool.one(value)
         usage = getattr(value, "usage_metadata", None)
@@ -97,9 +100,6 @@ def frozen(value: Any, *, pool: MessagePool) -> Came:
             usage=dict(usage) if usage else None,
             tokens=tokens_of(usage) | cost_of(value),
         )
-    written = hashing.dumps_plain({"value": value})
-    if written is not None:
-        return Came(written=written)
     form, lossy = values.freeze(value)
     usage = _usage_within(value)
     return Came(

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 class Place:
     """A lane of one visit: its path, the LangGraph visit it lies in, and how many it spawned."""
 
-    __slots__ = ("_children", "_lock", "namespace", "path", "step_id")
+    __slots__ = ("_children", "_lock", "inside", "namespace", "path", "step_id")
 
     def __init__(self, path: str, *, namespace: str = "", step_id: str | None = None) -> None:
         self.path = path
         self.namespace = namespace
         self.step_id = step_id
+        # the scope of what a call made here does, which is no call of its own
+        self.inside: Scope | None = None
         self._children = 0
         self._lock = threading.Lock()
 

@@ -57,14 +57,12 @@ class Opened:
         "step_id",
         "stream",
         "streams",
-        "who",
     )
 
     lane: str
     ordinal: int
     step_id: str
     order: Order
-    who: tuple[int, int]
 
     def __init__(
         self, session: Session, asked: Asked, place: scope.Place, *, streams: bool
@@ -145,9 +143,10 @@ class Session:
         return opened
 
     def _number(self, opened: Opened) -> None:
-        lane = self._lanes[opened.place.path]
-        opened.lane, opened.order = opened.place.path, "declared"
-        opened.who = who = _who()
+        opened.lane = path = opened.place.path
+        opened.order = "declared"
+        who = _who()
+        lane = self._lanes[path]
         if lane.open and any(other != who for other in lane.open.values()):
             # two at once in one lane: their order is chance, so they are kept apart
             self._inferred += 1
@@ -155,8 +154,8 @@ class Session:
             lane = self._lanes[opened.lane]
         lane.ordinal += 1
         opened.ordinal = lane.ordinal
-        opened.step_id = self.journal.step_id()
-        lane.open[opened.step_id] = who
+        opened.step_id = step_id = self.journal.step_id()
+        lane.open[step_id] = who
         self.calls += 1
 
     def answer(self, opened: Opened) -> None:
