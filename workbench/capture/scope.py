@@ -6,6 +6,8 @@ that an executor runs under a context copied by somebody else finds its own scop
 
 from __future__ import annotations
 
+import copy
+import itertools
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 class Place:
     """A lane of one visit: its path, the LangGraph visit it lies in, and how many it spawned."""
 
-    __slots__ = ("_children", "_lock", "inside", "namespace", "path", "step_id")
+    __slots__ = ("_children", "inside", "namespace", "path", "step_id")
 
     def __init__(self, path: str, *, namespace: str = "", step_id: str | None = None) -> None:
         self.path = path
@@ -27,15 +29,18 @@ class Place:
         self.step_id = step_id
         # the scope of what a call made here does, which is no call of its own
         self.inside: Scope | None = None
-        self._children = 0
-        self._lock = threading.Lock()
+        self._children = itertools.count(1)
 
     def child(self) -> Place:
         """Return the lane of the next piece of work that is spawned here."""
-        with self._lock:
-            self._children += 1
-            number = self._children
+        number = next(self._children)
         return Place(f"{self.path}/{number}", namespace=self.namespace, step_id=self.step_id)
+
+    def within(self, step_id: str) -> Place:
+        """Return the same lane inside a step; what is spawned there is counted with the rest."""
+        place = copy.copy(self)
+        place.step_id, place.inside = step_id, None
+        return place
 
 
 class Scope:
