@@ -1,17 +1,20 @@
 """A writer's events: taken on the agent's thread, numbered, sealed and written behind it.
 
-The agent's thread only appends to a queue, unless it says that what it did must be on the disk
-before it goes on (`Journal.settle`). Nothing that fails here reaches the agent: what could not be
-written is tried again, and told at the end.
+The agent's thread only appends to a queue, and waits where what it does must be on the disk before
+it goes on (`Journal.settle`): numbers and files are one thread's alone, since an agent's own can be
+interrupted anywhere (Ctrl-C, an alarm). Nothing that fails here reaches the agent: what could not
+be written is tried again, and told at the end.
 """
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import logging
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,14 @@ import msgspec
 from workbench import hashing
 from workbench.capture import written
 from workbench.capture.pulse import Beating, Pulse
-from workbench.errors import RateLimited, RecordingFailed, RunClosed, Unavailable, WorkbenchError
+from workbench.errors import (
+    RateLimited,
+    RecordingFailed,
+    RunClosed,
+    SpoolFailed,
+    Unavailable,
+    WorkbenchError,
+)
 from workbench.schema import Event
 
 if TYPE_CHECKING:
@@ -39,11 +49,14 @@ _BATCH = 500
 # Between two looks at the queue: what a killed process may take with it, and what keeps the
 # journal's thread from taking turns with an agent that makes a burst of calls.
 _PAUSE_S = 0.02
-_LAST_TRY_S = 5.0
+_LAST_TRY_S = 1.5
+_LONGEST_CLOSE_S = 5.0  # whatever hangs: nobody waits longer for the end of a recording
 _RETRY_S = 0.2
+_SETTLED_WITHIN_S = 2.0  # a disk that takes longer is waited for once
 # what is kept in memory while neither disk nor store takes anything
 _MOST_EVENTS, _MOST_BYTES = 50_000, 2**26
-_PASSING = (Unavailable, RateLimited)  # what may be over in a moment
+_LONGEST_REASON = 300
+_PASSING = (Unavailable, RateLimited, SpoolFailed)  # what may be over in a moment
 # the guard of a replay knows our own threads by this prefix
 THREAD_NAME = "workbench-journal"
 _NO_BODIES: Mapping[str, Any] = {}
@@ -58,6 +71,8 @@ class Journal:
         Why the last attempt to write failed; None while all goes well.
     spooled
         How many events lay on this machine's disk alone when the journal was closed.
+    dropped
+        How many events were left out, since neither memory nor disk nor store had room for them.
     """
 
     def __init__(self, sink: RunWriter) -> None:
@@ -65,9 +80,10 @@ class Journal:
         self.writer = os.urandom(8).hex()
         self._queue: deque[Item] = deque()
         self._wake = threading.Event()
+        self._urgent = threading.Event()
+        self._settling: deque[threading.Lock] = deque()
+        self._slow = False
         self._closing = False
-        # Held while events are numbered and written, by whichever thread does so.
-        self._writing = threading.Lock()
         self._numbered = 0
         self._pending: list[Event] = []
         self._bodies: dict[str, Any] = {}
@@ -75,11 +91,14 @@ class Journal:
         self.error: WorkbenchError | None = None
         self._lost = 0  # after the run's end
         self.spooled = 0
-        self._dropped, self._told = 0, 0  # for want of room; of these, told in the run
+        self.dropped = 0
+        self._untold: dict[str, int] = {}  # what is dropped and not told in the run, by reason
+        self._finished = False
         self._steps = itertools.count(1)
         self._held: list[Item] | None = None
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self._thread.start()
+        _open.add(self)
         self._pulse = (
             Pulse(sink, thread_name=f"{THREAD_NAME}-pulse") if isinstance(sink, Beating) else None
         )
@@ -117,20 +136,48 @@ class Journal:
         self._held = []
 
     def settle(self) -> None:
-        """Write what was put, now and here: a process killed behind it loses none of that."""
-        with self._writing:
-            self._write()
+        """Wait until what was put is written: a process killed behind it loses none of that.
+
+        Where nothing can be written there is nothing to wait for.
+        """
+        if self.error is not None or self._slow or not self._thread.is_alive():
+            return
+        done = threading.Lock()
+        done.acquire()
+        self._settling.append(done)
+        self._urgent.set()
+        self._wake.set()
+        self._slow = not done.acquire(timeout=_SETTLED_WITHIN_S)
 
     def close(self) -> None:
         """Write what is left and end the thread; `error` says whether anything was lost."""
         self._closing = True
+        self._urgent.set()
         self._wake.set()
-        self._thread.join()
+        self._thread.join(_LONGEST_CLOSE_S)
+        _open.discard(self)
+        if self._thread.is_alive() and self.error is None:
+            self.error = Unavailable("the recording could not be written to its end in time")
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread still writes: not after `close`, nor in a forked child."""
+        return self._thread.is_alive()
+
+    @property
+    def run_id(self) -> str:
+        """The run that is written."""
+        return self._sink.run_id
+
+    @property
+    def stubs(self) -> int:
+        """How many events gave way to a stub, since the store would not take them."""
+        return int(getattr(self._sink, "stubs", 0))
 
     @property
     def unsent(self) -> int:
         """How many events the store could not take, or would not after the run's end."""
-        return len(self._pending) + self._dropped + self._lost
+        return len(self._pending) + len(self._queue) + self.dropped + self._lost
 
     @property
     def ended(self) -> bool:
@@ -152,6 +199,8 @@ class Journal:
             Neither disk nor store takes events, or the store takes none for a while.
         """
         why = self.error or getattr(self._sink, "failing", None)
+        if why is None and self._slow:
+            why = Unavailable("the disk takes too long", where=f"run {self._sink.run_id}")
         if why is not None:
             raise RecordingFailed(
                 "the agent is stopped, since its recording cannot go on",
@@ -169,14 +218,14 @@ class Journal:
     def _work(self) -> None:
         while not self._closing:
             self._wake.wait()
+            self._urgent.wait(_PAUSE_S)
             self._wake.clear()
-            if not self._closing:
-                time.sleep(_PAUSE_S)
-            self.settle()
+            self._urgent.clear()
+            self._write_all()
             if self.error is not None and not self._closing:
                 time.sleep(_RETRY_S)
                 self._wake.set()
-        self.settle()
+        self._write_all()
         self._last_try()
         if self._pulse is not None:
             self._pulse.stop()
@@ -184,9 +233,25 @@ class Journal:
 
     def _last_try(self) -> None:
         deadline = time.monotonic() + _LAST_TRY_S
-        while self._pending and isinstance(self.error, _PASSING) and time.monotonic() < deadline:
+        while (
+            self._pending
+            and isinstance(self.error, _PASSING)
+            and getattr(self._sink, "failing", None) is None
+            and time.monotonic() < deadline
+        ):
             time.sleep(_RETRY_S)
-            self.settle()
+            self._write()
+
+    def _write_all(self) -> None:
+        """Write what was put before now, and let those go on who wait for it."""
+        settling = [self._settling.popleft() for _ in range(len(self._settling))]
+        try:
+            self._write()
+        except Exception as error:  # noqa: BLE001 - capture never breaks the agent
+            self._failed(Unavailable("events could not be written", found=repr(error)))
+        self._slow = False
+        for done in settling:
+            done.release()
 
     def _write(self) -> None:
         """Move what waits in the queue to the store, in its order."""
@@ -197,27 +262,44 @@ class Journal:
             if self.error is not None and not self.ended:
                 self._bound()
                 return
+        if not self._finished:
+            self._tell_dropped(time.time_ns())
         self._send()
 
     def _number(self, at_ns: int, make: Callable[..., Written], parts: tuple[Any, ...]) -> None:
-        fields, payload, bodies = make(*parts)
-        self._numbered += 1
+        if self._finished:
+            self.dropped += 1  # the run was said to end before it, and takes nothing more
+            return
+        self._tell_dropped(at_ns)
+        try:
+            self._made(at_ns, *make(*parts))
+        except Exception as error:  # noqa: BLE001 - one event that cannot be made costs no other
+            log.warning("an event could not be made: %r", error)
+            self._leave_out(f"it could not be written down: {error!r}"[:_LONGEST_REASON])
+
+    def _made(
+        self, at_ns: int, fields: dict[str, Any], payload: bytes, bodies: Mapping[str, Any]
+    ) -> None:
+        number = self._numbered + 1
         if fields["event_type"] == "run_ended":
-            payload = self._with_writers(payload)
-        for digest, body in bodies.items():
-            if digest not in self._sent:
-                self._bodies[digest] = body
+            payload = self._with_writers(payload, number)
+            self._finished = True
         envelope = Event(
             started_at=datetime.fromtimestamp(at_ns / 1e9, UTC),
             writer=self.writer,
-            writer_seq=self._numbered,
+            writer_seq=number,
             **fields,
         )
-        self._pending.append(hashing.sealed_with(envelope, payload))
+        event = hashing.sealed_with(envelope, payload)
+        for digest, body in bodies.items():
+            if digest not in self._sent:
+                self._bodies[digest] = body
+        self._pending.append(event)
+        self._numbered = number
 
-    def _with_writers(self, payload: bytes) -> bytes:
+    def _with_writers(self, payload: bytes, number: int) -> bytes:
         body = msgspec.json.decode(payload)
-        return hashing.dumps({**body, "writers": {self.writer: self._numbered}})
+        return hashing.dumps({**body, "writers": {self.writer: number}})
 
     def _send(self) -> None:
         if self.ended:
@@ -237,7 +319,6 @@ class Journal:
             self.error = None
             self._sent.update(self._bodies)
             self._pending, self._bodies = [], {}
-            self._tell_dropped()
 
     def _closed(self, error: RunClosed) -> None:
         if not isinstance(self.error, RunClosed):
@@ -261,17 +342,23 @@ class Journal:
             self._number(*self._queue.popleft())
             held += len(self._pending[-1].payload)
         while self._queue:
-            self._queue.popleft()
-            self._dropped += 1
+            item = self._queue.popleft()
+            if item[2][0] == "run_ended":
+                self._number(*item)
+            else:
+                self._leave_out("neither disk nor store had room")
 
-    def _tell_dropped(self) -> None:
-        """Write into the run itself what is missing of it."""
-        count = self._dropped - self._told
-        if count:
-            self._told = self._dropped
-            found = {"kind": "event", "name": None, "reason": "neither disk nor store had room"}
-            value = {**found, "events": count}
-            self.put("annotated", payload=hashing.dumps({"label": "capture_gap", "value": value}))
+    def _leave_out(self, reason: str) -> None:
+        self.dropped += 1
+        self._untold[reason] = self._untold.get(reason, 0) + 1
+
+    def _tell_dropped(self, at_ns: int) -> None:
+        """Write into the run itself, at the place where it is, what is missing of it."""
+        untold, self._untold = self._untold, {}
+        for reason, count in untold.items():
+            value = {"kind": "event", "name": None, "reason": reason, "events": count}
+            payload = hashing.dumps({"label": "capture_gap", "value": value})
+            self._made(at_ns, {"event_type": "annotated"}, payload, _NO_BODIES)
 
     def _drop(self) -> None:
         self._lost += len(self._pending)
@@ -288,3 +375,21 @@ class Journal:
             self._lost += int(error.facts.get("lost", 0))
         except Exception as error:  # noqa: BLE001 - see above
             self.error = self.error or Unavailable("the run could not be closed", found=repr(error))
+
+
+_open: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_open() -> None:
+    """Write what a process has that ends in the middle of a recording."""
+    for journal in list(_open):
+        if journal.alive:
+            journal.close()
+            log.warning(
+                "the process ended in the middle of a recording: run %s has no end%s",
+                journal.run_id,
+                f", and {journal.spooled} events of it are on this machine's disk alone"
+                if journal.spooled
+                else "",
+            )

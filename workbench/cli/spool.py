@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workbench.cli.options import AsJson, Target, Workspace, opened
-from workbench.cli.output import emit
-from workbench.errors import UsageError
+from workbench.cli.output import emit, note
+from workbench.errors import SpoolFailed, UsageError, WorkbenchError
 from workbench.settings import Settings
 from workbench.spool import SpoolFolder
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help=(
         "Show, send or copy what recordings left on this machine's disk.\n\n"
-        "Example:\n\n\b\n    workbench spool flush"
+        "Example:\n\n\b\n    workbench spool show --json\n    workbench spool flush"
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -51,15 +51,25 @@ def show(*, as_json: AsJson = False) -> None:
     from workbench.spool.survey import survey
 
     folder = _folder()
-    found = [_row(one) for one in survey(folder)]
-    said = {"folder": str(folder.path), "bytes": folder.size(), "writers": found}
-    text = rows_table(found, _COLUMNS) if found else f"nothing waits in {folder.path}"
+    found = survey(folder)
+    _warn(found.unread)
+    rows = [_row(one) for one in found.writers]
+    said = {
+        "folder": str(folder.path),
+        "bytes": folder.size(),
+        "most_bytes": folder.most,
+        "writers": rows,
+        "unread": [error.as_problem() for error in found.unread],
+    }
+    text = rows_table(rows, _COLUMNS) if rows else f"nothing waits in {folder.path}"
     emit(said, as_json=as_json, text=text)
 
 
 @app.command("flush")
 def flush(*, store: Target = None, workspace: Workspace = None, as_json: AsJson = False) -> None:
     """Send what recordings left behind that were killed, or found no server.
+
+    The exit code is 1 where something stays that should have gone.
 
     Example:
 
@@ -71,7 +81,8 @@ def flush(*, store: Target = None, workspace: Workspace = None, as_json: AsJson 
     with opened(store, workspace=workspace) as there:
         if not isinstance(there, RemoteStore):
             raise UsageError("a folder takes no recordings", found=there.address)
-        told = deliver(there, _folder())
+        told = deliver(there.outlet(), _folder())
+    _warn(told.unread)
     said = {
         "runs": told.runs,
         "events": told.events,
@@ -79,8 +90,11 @@ def flush(*, store: Target = None, workspace: Workspace = None, as_json: AsJson 
         "lost": told.lost,
         "left": told.left,
         "elsewhere": told.elsewhere,
+        "unread": [error.as_problem() for error in told.unread],
     }
     emit(said, as_json=as_json, text=_told(said))
+    if told.left or told.unread:
+        raise typer.Exit(1)
 
 
 @app.command("export")
@@ -95,15 +109,33 @@ def export(
 
         workbench spool export --to kept
     """
-    to.mkdir(parents=True, exist_ok=True)
-    copied = [shutil.copy2(path, to / path.name) for path in _folder().paths()]
+    paths = _folder().paths()
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        copied = [made for path in paths if (made := _copied(path, to)) is not None]
+    except OSError as error:
+        raise SpoolFailed(
+            "the segments cannot be copied", where=str(to), found=error.strerror, full=False
+        ) from error
     said = {"files": [str(path) for path in copied]}
     emit(said, as_json=as_json, text=f"{len(copied)} files in {to}")
+
+
+def _copied(path: Path, to: Path) -> Path | None:
+    try:
+        return Path(shutil.copy2(path, to / path.name))
+    except FileNotFoundError:
+        return None  # it was acknowledged meanwhile
 
 
 def _folder() -> SpoolFolder:
     settings = Settings.from_environment()
     return SpoolFolder(settings.spool, settings.spool_bytes)
+
+
+def _warn(unread: list[WorkbenchError]) -> None:
+    for error in unread:
+        note(f"workbench: {error.code}: {error}")
 
 
 def _row(one: Waiting) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open(  # noqa: A001 - `wb.open` is the public name
-    target: str | PathLike[str] | None = None, *, workspace: str | None = None
+    target: str | PathLike[str] | None = None, *, workspace: str | None = None, check: bool = True
 ) -> Store:
     """Open a store of runs.
 
@@ -28,6 +28,9 @@ def open(  # noqa: A001 - `wb.open` is the public name
     workspace
         The workspace of the local stack, made at first use (default: ``WORKBENCH_WORKSPACE``, else
         ``default``). A server's key decides the workspace by itself.
+    check
+        False to ask nothing of a server now: an agent can be recorded into the store while the
+        server is down, and reading it raises `Unavailable` until it is up.
 
     Returns
     -------
@@ -41,6 +44,8 @@ def open(  # noqa: A001 - `wb.open` is the public name
         The local stack could not be used or started.
     Unavailable, Unauthenticated
         The server cannot be reached, or does not know the key.
+    UsageError
+        The key belongs to another workspace, or whose it is was not to be asked.
     """
     from workbench.store import read
 
@@ -49,14 +54,20 @@ def open(  # noqa: A001 - `wb.open` is the public name
     if address is None:
         return _open_local(workspace or settings.workspace)
     if address.startswith(("http://", "https://")):
-        return _open_server(address, settings.api_key, workspace=workspace)
+        return _open_server(address, settings.api_key, workspace=workspace, check=check)
     return read(address)
 
 
-def _open_server(address: str, key: str | None, *, workspace: str | None) -> Store:
+def _open_server(address: str, key: str | None, *, workspace: str | None, check: bool) -> Store:
     from workbench.store import connect
 
-    store = connect(address, key)
+    if workspace is not None and not check:
+        raise UsageError(
+            "whose key this is can only be told by asking the server",
+            where=address,
+            hint="Leave `workspace` out: WORKBENCH_API_KEY decides it.",
+        )
+    store = connect(address, key, check=check)
     if workspace is not None and store.workspace != workspace:
         store.close()
         raise UsageError(

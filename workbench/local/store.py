@@ -18,6 +18,7 @@ class LocalStore(RemoteStore):
 
     def __init__(self, lease: Lease, api_key: str) -> None:
         super().__init__(lease.url, api_key, local_socket=lease.status["socket"])
+        self.identify()
         # Also when the store is dropped without a word, as notebooks do.
         self._release = weakref.finalize(self, _release, self._wire.close, lease.close)
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("workbench.spool")
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_BODIES = b'{"bodies"'
+_RETURNS = 3  # so often it is sent again what a store says it has not
 _PASSING = (Unavailable, RateLimited)  # what may be over in a moment
 _OF_ITSELF = (SchemaError, LimitExceeded)  # what an event is refused for whenever it comes
 
@@ -52,6 +54,8 @@ class Delivery:
 
     Attributes
     ----------
+    declared
+        Whether the store knows the run.
     pause_s
         How long to wait before the next step, after one that failed; 0 after one that did not.
     error
@@ -68,14 +72,14 @@ class Delivery:
 
     line: Line
     to: Destination
+    declared: bool = False
     pause_s: float = 0.0
     error: WorkbenchError | None = None
     failing_since: float | None = None
     over: bool = False
     lost: int = 0
     stubs: int = 0
-    _declared: bool = field(default=False, init=False)
-    _went_back_to: int = field(default=0, init=False)
+    _returns: int = field(default=0, init=False)
 
     @property
     def run_id(self) -> str:
@@ -87,15 +91,18 @@ class Delivery:
         if self.over:
             return False
         try:
-            if not self._declared:
+            if not self.declared:
                 self.to.declare(self.line.header.run)
-                self._declared = True
+                self.declared = True
             block = self.line.block()
             if block is None:
                 return False
             self._send(block)
         except WorkbenchError as error:
             self._failed(error)
+            return False
+        except Exception as error:  # noqa: BLE001 - the recording goes on, and stays in the spool
+            self._failed(Unavailable("events could not be sent", found=repr(error)))
             return False
         self.error, self.failing_since, self.pause_s = None, None, 0.0
         return True
@@ -108,35 +115,34 @@ class Delivery:
                 raise
             return
         except MissingBodies:
-            if self._goes_back(None):
+            if self._goes_back(1):
                 return
-            self._send_one_by_one(block)
+            self._send_parts(block.lines.splitlines(keepends=True))
         except _OF_ITSELF:
-            self._send_one_by_one(block)
+            self._send_parts(block.lines.splitlines(keepends=True))
         self.line.acknowledge(block.last)
-        self._went_back_to = 0
+        self._returns = 0
 
-    def _goes_back(self, to: int | None) -> bool:
-        """Send again what the store has not; a second time from the same place is no use."""
-        place = -1 if to is None else to
-        again = self._went_back_to == place
-        self._went_back_to = place
-        return not again and self.line.go_back(to)
+    def _goes_back(self, to: int) -> bool:
+        """Send again what the store has not, as far as it is still here; not for ever."""
+        self._returns += 1
+        return self._returns <= _RETURNS and self.line.go_back(to)
 
-    def _send_one_by_one(self, block: Block) -> None:
-        """Find the event that is refused for what it is, and send a stub in its place."""
-        bodies = b""
-        for raw in block.lines.splitlines(keepends=True):
-            if raw.startswith(b'{"bodies"'):
-                bodies += raw
-                continue
-            try:
-                self.to.append_lines(self.run_id, bodies + raw)
-            except _OF_ITSELF as error:
+    def _send_parts(self, lines: list[bytes]) -> None:
+        """Find the line that is refused for what it is, and send a stub in its place."""
+        try:
+            self.to.append_lines(self.run_id, b"".join(lines))
+        except _OF_ITSELF as error:
+            half = len(lines) // 2
+            if half:
+                self._send_parts(lines[:half])
+                self._send_parts(lines[half:])
+            elif lines[0].startswith(_BODIES):
+                log.warning("a message is refused, and missing from its run: %s", error)
+            else:
                 log.warning("an event is refused, and a stub takes its place: %s", error)
-                self.to.append_lines(self.run_id, stub(raw, error))
+                self.to.append_lines(self.run_id, stub(lines[0], error))
                 self.stubs += 1
-            bodies = b""
 
     def _failed(self, error: WorkbenchError) -> None:
         self.error = error
@@ -144,18 +150,17 @@ class Delivery:
         self.line.go_back()
         if isinstance(error, RunClosed):
             self.over = True
-            self.lost += self.line.waiting
-            self.line.acknowledge(2**63 - 1)
+            self.lost += self.line.give_up()
         elif isinstance(error, RunNotFound):
-            self._declared = False
+            self.declared = False
             self._wait()
         elif isinstance(error, _PASSING):
-            self._wait()
+            self._wait(at_least_s=float(error.facts.get("retry_after", 0)))
         else:
             self.over = True
             log.warning("a recording cannot be delivered, and stays in the spool: %s", error)
 
-    def _wait(self) -> None:
+    def _wait(self, *, at_least_s: float = 0.0) -> None:
         longest = min(max(2 * self.pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         # Many that were cut off together need not all come back together.
-        self.pause_s = random.uniform(longest / 2, longest)
+        self.pause_s = at_least_s + random.uniform(longest / 2, longest)

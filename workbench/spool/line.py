@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from workbench.errors import SpoolFailed
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from workbench.spool.folder import SpoolFolder
-    from workbench.spool.segment import Header, Segment
+    from workbench.spool.header import Header
+    from workbench.spool.segment import Segment
 
 SEGMENT_BYTES = 8 * 2**20
 PIECE_BYTES = 2**20
+_ALL = 2**63
+_BODIES = b'{"bodies"'
 
 
 @dataclass(slots=True)
 class _Piece:
-    """Lines that were written together: the numbers of their events, and where they lie."""
+    """Lines that are sent together: the numbers of their events, and where they lie."""
 
     first: int
     last: int
@@ -47,15 +54,21 @@ _number = msgspec.json.Decoder(_Number)
 
 
 class Line:
-    """One writer's events on the disk; its two ends may be used by two threads."""
+    """One writer's events on the disk; its two ends may be used by two threads.
+
+    What was acknowledged stays until all of its segment is: so it can be sent again where a store
+    turns out to have lost it.
+    """
 
     def __init__(self, folder: SpoolFolder, header: Header) -> None:
         self.header = header
         self._folder = folder
         self._lock = threading.Lock()
         self._pieces: deque[_Piece] = deque()
+        self._done = 0  # so many of the pieces are acknowledged
         self._next = 0  # the piece that is sent next
         self._segment: Segment | None = None
+        self._number = 0  # of the last segment
 
     @classmethod
     def taken_over(cls, folder: SpoolFolder, segments: list[Segment]) -> Line:
@@ -83,23 +96,33 @@ class Line:
             segment = self._room_for(len(lines))
             begin = segment.size
             segment.append(lines)
-            self._pieces.append(_Piece(first, last, segment, begin, segment.size))
+            self._add(_Piece(first, last, segment, begin, segment.size))
 
     def _room_for(self, size: int) -> Segment:
         last = self._segment
-        if last is None or (last.size + size > SEGMENT_BYTES and last.size > last.begin):
-            number = 1 if last is None else last.header.number + 1
-            self.header = msgspec.structs.replace(self.header, number=number)
-            self._segment = self._folder.segment(self.header)
+        if last is None or last.broken or last.begin < last.size > SEGMENT_BYTES - size:
+            header = msgspec.structs.replace(self.header, number=self._number + 1)
+            self._segment = self._folder.segment(header)
+            self._number += 1
             return self._segment
         return last
 
+    def _add(self, piece: _Piece) -> None:
+        """Keep small pieces as one, while nobody has been given it: there may be millions."""
+        given = max(self._next, self._done)
+        before = self._pieces[-1] if len(self._pieces) > given else None
+        if before is None or not _fit_together(before, piece):
+            self._pieces.append(piece)
+        else:
+            before.last, before.end = piece.last, piece.end
+
     def sync(self) -> None:
-        """Bring what waits to the disk itself."""
+        """Bring what waits to the disk itself; nobody waits for it at either end."""
         with self._lock:
-            segments = _distinct(piece.segment for piece in self._pieces)
-        for segment in segments:
-            segment.sync()
+            segments = _distinct(piece.segment for piece in self._waiting())
+            dirty = [(s, handle, s.size) for s in segments if (handle := s.dirty()) is not None]
+        for segment, handle, size in dirty:
+            segment.sync(handle, size)
 
     # ---- the end that is sent
 
@@ -107,86 +130,112 @@ class Line:
     def waiting(self) -> int:
         """How many events no store has acknowledged."""
         with self._lock:
-            return sum(piece.last - piece.first + 1 for piece in self._pieces)
+            return sum(piece.last - piece.first + 1 for piece in self._waiting())
 
-    def block(self, most: int = PIECE_BYTES) -> Block | None:
-        """Return what is to be sent next: about ``most`` bytes, or None where nothing waits."""
+    def block(self) -> Block | None:
+        """Return what is to be sent next, or None where nothing waits."""
         with self._lock:
-            pieces: list[_Piece] = []
-            for at in range(self._next, len(self._pieces)):
-                piece = self._pieces[at]
-                if pieces and (
-                    piece.segment is not pieces[0].segment or piece.end - pieces[0].begin > most
-                ):
-                    break
-                pieces.append(piece)
-            if not pieces:
+            if self._next >= len(self._pieces):
                 return None
-            self._next += len(pieces)
-        lines = pieces[0].segment.read(pieces[0].begin, pieces[-1].end)
-        return Block(lines, pieces[0].first, pieces[-1].last)
+            piece = self._pieces[self._next]
+            self._next += 1
+        return Block(piece.segment.read(piece.begin, piece.end), piece.first, piece.last)
 
     def go_back(self, to: int | None = None) -> bool:
         """Send again from an event, or from the first that waits; False where it is not here."""
         with self._lock:
             if to is None:
-                self._next = 0
-                return bool(self._pieces)
+                self._next = self._done
+                return self._done < len(self._pieces)
             for at, piece in enumerate(self._pieces):
-                if piece.last >= to:
+                if piece.first <= to <= piece.last:
                     self._next = at
-                    return piece.first <= to
+                    return True
             return False
 
     def acknowledge(self, last: int) -> None:
-        """Forget the events up to a number; a segment that holds no other is removed."""
+        """Count the events up to a number as stored; a segment that holds no other is removed."""
         with self._lock:
-            done: list[Segment] = []
-            while self._pieces and self._pieces[0].last <= last:
-                done.append(self._pieces.popleft().segment)
-                self._next = max(0, self._next - 1)
-            kept = {id(piece.segment) for piece in self._pieces} | {id(self._segment)}
-            for segment in _distinct(done):
-                if id(segment) not in kept:
-                    segment.remove()
+            done = self._done
+            while self._done < len(self._pieces) and self._pieces[self._done].last <= last:
+                self._done += 1
+            if self._done > done:
+                self._next = max(self._next, self._done)
+            removed = self._forget()
+        for segment in removed:
+            segment.remove()
+
+    def give_up(self) -> int:
+        """Remove all that waits, and return how many events that were."""
+        waiting = self.waiting
+        self.acknowledge(_ALL)
+        return waiting
+
+    def _forget(self) -> list[Segment]:
+        """Drop the pieces of segments that are acknowledged as a whole, and return these."""
+        kept = {id(piece.segment) for piece in self._waiting()}
+        if self._segment is not None and self._segment.size < PIECE_BYTES:
+            kept.add(id(self._segment))  # a file for every few events would cost more
+        done: list[Segment] = []
+        while self._pieces and id(self._pieces[0].segment) not in kept:
+            piece = self._pieces.popleft()
+            self._done, self._next = self._done - 1, max(0, self._next - 1)
+            if not done or done[-1] is not piece.segment:
+                done.append(piece.segment)
+            if piece.segment is self._segment:
+                self._segment = None
+        return done
 
     def close(self) -> None:
         """Let go: what waits stays on the disk, and an empty line leaves nothing there."""
         with self._lock:
-            waiting = {id(piece.segment) for piece in self._pieces}
-            segments = _distinct(piece.segment for piece in self._pieces)
-            if self._segment is not None and id(self._segment) not in waiting:
-                self._segment.remove()
-            for segment in segments:
-                segment.close()
+            waiting = {id(piece.segment) for piece in self._waiting()}
+            held = [piece.segment for piece in self._pieces]
+            held += [] if self._segment is None else [self._segment]
             self._segment = None
+            for segment in _distinct(held):
+                if id(segment) in waiting:
+                    segment.close()
+                else:
+                    with suppress(SpoolFailed):  # it is sent again, and known there
+                        segment.remove()
+
+    def _waiting(self) -> Iterator[_Piece]:
+        return itertools.islice(self._pieces, self._done, None)
 
 
-def _pieces_of(segment: Segment) -> Iterable[_Piece]:
+def _fit_together(one: _Piece, other: _Piece) -> bool:
+    return (
+        one.segment is other.segment
+        and one.end == other.begin
+        and one.last + 1 == other.first
+        and other.end - one.begin <= PIECE_BYTES
+    )
+
+
+def _pieces_of(segment: Segment) -> list[_Piece]:
     """Find the pieces of a segment again: as many events as go together, their bodies with them."""
-    found: _Piece | None = None
+    found: list[_Piece] = []
     begin = segment.begin
     for raw, _, end in segment.lines():
+        if raw.startswith(_BODIES):
+            continue  # they go with the event behind them
         number = _number_of(raw)
-        if number is None:
-            continue  # bodies: they go with the event behind them
-        if found is not None and end - found.begin > PIECE_BYTES:
-            yield found
-            found = None
-        if found is None:
-            found = _Piece(number, number, segment, begin, end)
-        else:
-            found.last, found.end = number, end
-        begin = end
-    if found is not None:
-        yield found
+        if number is not None:
+            piece = _Piece(number, number, segment, begin, end)
+            if found and _fit_together(found[-1], piece):
+                found[-1].last, found[-1].end = number, end
+            else:
+                found.append(piece)
+        begin = end  # else the disk is damaged; the store will say what is missing
+    return found
 
 
 def _number_of(raw: bytes) -> int | None:
     try:
         return _number.decode(raw).writer_seq
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None  # a damaged disk; the store will say what is missing
+        return None
 
 
 def _distinct(segments: Iterable[Segment]) -> list[Segment]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from workbench import hashing
+from workbench.errors import MalformedFile
 from workbench.schema import Event
 
 if TYPE_CHECKING:
@@ -22,8 +23,18 @@ def stub(line: bytes, why: WorkbenchError) -> bytes:
     """Return an event of the same number, type and place with nothing in it, of quality truncated.
 
     A note of why, and how large it was, takes the place of its body where that has room for one.
+
+    Raises
+    ------
+    MalformedFile
+        The line is no event.
     """
-    event = _event.decode(line)
+    try:
+        event = _event.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedFile(
+            "a line of the spool is damaged", expected="an event", found=str(error)
+        ) from error
     said = {"$type": "truncated", "$value": {"bytes": len(line), "code": why.code}}
     body = _BODIES.get(event.event_type, {})
     if event.event_type == "call_started":

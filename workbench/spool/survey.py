@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import fcntl
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
 
-import msgspec
-
-from workbench.spool.segment import SUFFIX, Header
+from workbench.errors import WorkbenchError
+from workbench.spool.header import header_of
+from workbench.spool.segment import failed, writer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from workbench.spool.folder import SpoolFolder
+    from workbench.spool.header import Header
+
+_READ = 2**20
+_BODIES = b'{"bodies"'
 
 
 @dataclass(slots=True, kw_only=True)
 class Waiting:
-    """One writer's segments; ``alive`` where its process still has them open."""
+    """One writer's segments; ``alive`` where its process still has them open.
+
+    ``events`` are those in the files: some of them may be stored already.
+    """
 
     run_id: str
     name: str | None
@@ -30,42 +34,64 @@ class Waiting:
     alive: bool = False
 
 
-def survey(folder: SpoolFolder) -> list[Waiting]:
-    """Return what waits, writer by writer."""
+@dataclass(slots=True, kw_only=True)
+class Survey:
+    """What waits, writer by writer, and what is wrong with files that could not be read."""
+
+    writers: list[Waiting] = field(default_factory=list)
+    unread: list[WorkbenchError] = field(default_factory=list)
+
+
+def survey(folder: SpoolFolder) -> Survey:
+    """Return what waits in a folder.
+
+    Raises
+    ------
+    SpoolFailed
+        The folder cannot be read.
+    """
     found: dict[str, Waiting] = {}
+    told = Survey()
     for path in folder.paths():
-        for header, lines in _read(path):
-            key = path.name.removesuffix(SUFFIX).rpartition(".")[0]
-            one = found.setdefault(
-                key,
-                Waiting(
-                    run_id=str(header.run.run_id),
-                    name=header.run.name,
-                    writer=header.writer,
-                    address=header.address,
-                ),
-            )
-            one.events += lines
-            one.bytes += path.stat().st_size
-            one.alive = one.alive or _is_held(path)
-    return list(found.values())
-
-
-def _read(path: Path) -> Iterator[tuple[Header, int]]:
-    """Yield the header and the number of events; nothing where the file is gone, or no segment."""
-    try:
-        with path.open("rb") as file:
-            header = msgspec.json.decode(file.readline(), type=Header)
-            events = sum(not line.startswith(b'{"bodies"') for line in file)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return
-    yield header, events
-
-
-def _is_held(path: Path) -> bool:
-    with path.open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            with path.open("rb") as file:
+                header, _ = header_of(file.fileno(), path)
+                one = found.setdefault(writer_of(path), _of(header))
+                _count(one, file)
+        except FileNotFoundError:
+            continue  # it was acknowledged meanwhile
+        except OSError as error:
+            told.unread.append(failed(path, error))
+        except WorkbenchError as error:
+            told.unread.append(error)
+    told.writers = list(found.values())
+    return told
+
+
+def _of(header: Header) -> Waiting:
+    return Waiting(
+        run_id=str(header.run.run_id),
+        name=header.run.name,
+        writer=header.writer,
+        address=header.address,
+    )
+
+
+def _count(one: Waiting, file: BinaryIO) -> None:
+    lines = bodies = 0
+    before = b""  # the end of what was read, in which a line of bodies may begin
+    while part := file.read(_READ):
+        lines += part.count(b"\n")
+        bodies += (before + part).count(b"\n" + _BODIES)
+        before = part[-len(_BODIES) :]
+    one.events += max(0, lines - bodies - 1)
+    one.bytes += file.tell()
+    one.alive = one.alive or _is_held(file)
+
+
+def _is_held(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     return False

@@ -10,15 +10,15 @@ import msgspec
 import polars as pl
 
 from workbench import frames, hashing
-from workbench.errors import RunNotFound, Unauthenticated, WorkbenchError
+from workbench.errors import RunNotFound, WorkbenchError
 from workbench.settings import Settings
 from workbench.spool import SpoolFolder
 from workbench.store import filters, lookup, manage, rows
 from workbench.store.administration import Administration
 from workbench.store.batches import Parcel, cut, receipt_of
 from workbench.store.follow import Following, Source
-from workbench.store.ids import new_run_id
-from workbench.store.protocol import Declared, Receipt
+from workbench.store.outlet import Outlet, Workspace, declare, workspace_of_key
+from workbench.store.protocol import Receipt
 from workbench.store.run import Run
 from workbench.store.spooled import SpooledWriter
 from workbench.store.wire import ARROW, Wire
@@ -29,13 +29,27 @@ if TYPE_CHECKING:
 
     from workbench.schema import Event, RunHeader, RunPatch
     from workbench.store.filters import RunFilter
-    from workbench.store.protocol import ArtifactFilter, Body, EventColumns, RunWriter
+    from workbench.store.protocol import (
+        ArtifactFilter,
+        Body,
+        Declared,
+        EventColumns,
+        RunWriter,
+    )
 
 _PAGE = 1000
 
 
-def connect(url: str, api_key: str | None = None) -> RemoteStore:
+def connect(url: str, api_key: str | None = None, *, check: bool = True) -> RemoteStore:
     """Open the workspace of a server that this key belongs to.
+
+    Parameters
+    ----------
+    url, api_key
+        The server's address, and a key of the workspace.
+    check
+        False to ask nothing of the server now: it can be recorded into while the server is down,
+        and the workspace is learned from its first answer.
 
     Raises
     ------
@@ -44,7 +58,10 @@ def connect(url: str, api_key: str | None = None) -> RemoteStore:
     Unauthenticated
         The key is missing, unknown or expired.
     """
-    return RemoteStore(url, api_key)
+    store = RemoteStore(url, api_key)
+    if check:
+        store.identify()
+    return store
 
 
 class RemoteStore:
@@ -57,26 +74,42 @@ class RemoteStore:
     ) -> None:
         self.address = url
         self._wire = Wire(url, api_key, local_socket=local_socket)
+        self._known: Workspace | None = None
+
+    def identify(self) -> None:
+        """Ask the server whose key this is; close the store where it does not say.
+
+        Raises
+        ------
+        Unavailable
+            The server cannot be reached, or what answers is no Workbench server.
+        Unauthenticated
+            The key is missing, unknown or expired.
+        """
         try:
-            workspace = self._workspace_of_key()
+            self._known = workspace_of_key(self._wire)
         except BaseException:
             self._wire.close()
             raise
-        self.workspace_id = str(workspace["id"])
-        self.workspace = str(workspace["name"])
 
-    def _workspace_of_key(self) -> dict[str, Any]:
-        workspace = self._wire.get_json("/v1/health").get("workspace")
-        if not workspace:
-            raise Unauthenticated(
-                "the server does not know this key",
-                where=self.address,
-                hint="set WORKBENCH_API_KEY",
-            )
-        return dict(workspace)
+    @property
+    def workspace_id(self) -> str:
+        """The id of the workspace; the server is asked where it is not known yet."""
+        return self._workspace.workspace_id
+
+    @property
+    def workspace(self) -> str:
+        """The name of the workspace; the server is asked where it is not known yet."""
+        return self._workspace.name
+
+    @property
+    def _workspace(self) -> Workspace:
+        if self._known is None:
+            self._known = workspace_of_key(self._wire)
+        return self._known
 
     def __repr__(self) -> str:
-        return f"<Store {self.address} {self.workspace}>"
+        return f"<Store {self.address} {self._known.name if self._known else '(not asked yet)'}>"
 
     def runs(self, *, limit: int | None = None, **wanted: Unpack[RunFilter]) -> pl.DataFrame:
         """Return the runs, newest first; see `workbench.store.Store.runs`."""
@@ -232,14 +265,7 @@ class RemoteStore:
         Conflict
             The id is taken by a run with other facts.
         """
-        # the id is made here, so that a request sent twice makes one run
-        known = header if header.run_id else msgspec.structs.replace(header, run_id=new_run_id())
-        made = self._wire.send_json("POST", "/v1/runs", known)
-        return Declared(
-            run_id=str(made["run_id"]),
-            created=bool(made["created"]),
-            redaction=made.get("redaction") or {},
-        )
+        return declare(self._wire, header)
 
     def create_run(self, header: RunHeader) -> str:
         """Create a run and return its id."""
@@ -269,19 +295,6 @@ class RemoteStore:
             first_seq=next((r.first_seq for r in receipts if r.first_seq is not None), None),
             last_seq=next((r.last_seq for r in receipts[::-1] if r.last_seq is not None), None),
         )
-
-    def append_lines(self, run_id: str, lines: bytes) -> Receipt:
-        """Store events that are lines of JSON, and ``{"bodies": …}`` lines ahead of them.
-
-        All of it is stored or nothing.
-
-        Raises
-        ------
-        SchemaError, SequenceError
-            As the server says.
-        """
-        said = self._wire.send_lines(f"/v1/runs/{run_id}/events", lines)
-        return msgspec.convert(said, Receipt)
 
     def store_runs(self, parcel: Parcel) -> list[Receipt | WorkbenchError]:
         """Store several runs with one request; see `workbench.store.Store.store_runs`."""
@@ -313,7 +326,11 @@ class RemoteStore:
         """Return what appends to a new run, by way of the disk; it is made behind the caller."""
         settings = Settings.from_environment()
         folder = SpoolFolder(settings.spool, settings.spool_bytes)
-        return SpooledWriter(self, header, folder=folder)
+        return SpooledWriter(self.outlet(), header, folder=folder)
+
+    def outlet(self) -> Outlet:
+        """Return what a spool is delivered to."""
+        return Outlet(self._wire, self.address, known=self._known)
 
     @property
     def administration(self) -> Administration:

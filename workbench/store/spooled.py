@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -9,9 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from workbench.errors import RateLimited, RunClosed, SpoolFailed, Unavailable, WorkbenchError
+from workbench.errors import (
+    AccessError,
+    RateLimited,
+    RunClosed,
+    SpoolFailed,
+    Unavailable,
+    WorkbenchError,
+)
 from workbench.spool import Delivery, Destination, Header, Line
 from workbench.spool.line import PIECE_BYTES
+from workbench.store import leftovers
 from workbench.store.ids import new_run_id
 
 if TYPE_CHECKING:
@@ -26,18 +35,24 @@ FAILING_S = 1.0  # a server that restarts is back sooner
 # the guard of a replay knows our own threads by this prefix
 THREAD_NAME = "workbench-journal-delivery"
 
+log = logging.getLogger("workbench.spool")
+
 _GATHER_S = 0.02
 _REFUSED_WITHIN_S = 0.5  # how long whoever begins a run waits to hear that it may not
-_LAST_TRY_S = 5.0
+_LAST_TRY_S = 3.0  # how long whoever ends one waits for what is not delivered yet
+_SHORT_PAUSE_S = 0.2
 _PASSING = (Unavailable, RateLimited)
 _encoder = msgspec.json.Encoder()
 
 
 class Server(Destination, Protocol):
-    """A store that wants to hear from its writers."""
+    """A store that wants to hear from its writers, and says whose it is once it was asked."""
 
     address: str
-    workspace_id: str
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The workspace's id; None where it is not known yet. Nobody is asked."""
 
     def heartbeat(self, run_id: str) -> dict[str, Any]:
         """Say that a writer of the run is alive."""
@@ -46,10 +61,13 @@ class Server(Destination, Protocol):
 class SpooledWriter:
     """Appends to one run; `append` returns when its events are on the disk.
 
+    One thread delivers them; another brings what waits to the disk itself, every ``SYNC_EVERY_S``
+    seconds, whatever the network does; a third one, if need be, delivers what others left behind.
+
     Raises
     ------
     WorkbenchError
-        The server answers, and will not have the run.
+        The server answers, and cannot have such a run.
     """
 
     def __init__(self, server: Server, header: RunHeader, *, folder: SpoolFolder) -> None:
@@ -59,15 +77,23 @@ class SpooledWriter:
         self._folder = folder
         self._line: Line | None = None
         self._delivery: Delivery | None = None
+        self._declared = False
         self._refused: WorkbenchError | None = None
         self._asked = threading.Event()
         self._wake = threading.Event()
-        self._closing = False
-        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
-        self._thread.start()
+        self._closing = threading.Event()
+        self._thread = self._started(self._work, THREAD_NAME)
         self._asked.wait(_REFUSED_WITHIN_S)
-        if self._refused is not None:
+        # What a key may not do today, another one may: that stays in the spool.
+        if self._refused is not None and not isinstance(self._refused, AccessError):
+            self._stop()
             raise self._refused
+        self._keeper = self._started(self._keep, f"{THREAD_NAME}-disk")
+
+    def _started(self, work: Any, name: str) -> threading.Thread:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
         """Add events, and the message bodies they are the first to name.
@@ -99,14 +125,14 @@ class SpooledWriter:
     @property
     def error(self) -> WorkbenchError | None:
         """Why the last attempt to deliver failed; None while all goes well."""
-        return None if self._delivery is None else self._delivery.error
+        return self._refused if self._delivery is None else self._delivery.error
 
     @property
     def failing(self) -> WorkbenchError | None:
         """Why nothing could be delivered for a while; None while all goes well."""
         delivery = self._delivery
         if delivery is None or delivery.failing_since is None:
-            return None
+            return self._refused
         lasted = time.monotonic() - delivery.failing_since
         return delivery.error if delivery.over or lasted > FAILING_S else None
 
@@ -114,6 +140,11 @@ class SpooledWriter:
     def waiting(self) -> int:
         """How many events are on the disk alone."""
         return 0 if self._line is None else self._line.waiting
+
+    @property
+    def stubs(self) -> int:
+        """How many events gave way to a stub, since the server would not take them."""
+        return 0 if self._delivery is None else self._delivery.stubs
 
     def close(self) -> None:
         """Wait a moment for what is not delivered yet; what stays is in the spool.
@@ -123,16 +154,22 @@ class SpooledWriter:
         WorkbenchError
             Not all of it could be delivered.
         """
-        self._closing = True
-        self._wake.set()
-        self._thread.join()
-        waiting, error = self.waiting, self.error
-        if self._line is not None:
-            self._line.close()
+        self._stop()
+        # A request under way cannot be broken off: its thread lets go when it is answered.
+        self._thread.join(_LAST_TRY_S + _SHORT_PAUSE_S)
+        self._keeper.join(_SHORT_PAUSE_S)
+        waiting = self.waiting
         lost = 0 if self._delivery is None else self._delivery.lost
-        if error is not None and (waiting or lost):
+        if waiting or lost:
+            error = self.error or Unavailable(
+                "the server did not take all of the recording in time", where=self._server.address
+            )
             error.facts |= {"spooled": waiting, "lost": lost}
             raise error
+
+    def _stop(self) -> None:
+        self._closing.set()
+        self._wake.set()
 
     def _begun(self, writer: str) -> Line:
         header = Header(
@@ -142,51 +179,68 @@ class SpooledWriter:
             workspace=self._server.workspace_id,
         )
         self._line = Line(self._folder, header)
-        self._delivery = Delivery(self._line, self._server)
+        self._delivery = Delivery(self._line, self._server, declared=self._declared)
         return self._line
 
-    # ---- the thread that delivers
+    # ---- the threads behind it
 
     def _work(self) -> None:
         self._declare()
-        synced_at = time.monotonic()
-        while not self._closing:
-            self._wake.wait(timeout=SYNC_EVERY_S)
+        if self._declared:
+            self._started(self._deliver_leftovers, f"{THREAD_NAME}-leftovers")
+        while not self._closing.is_set():
+            self._wake.wait()
             self._wake.clear()
-            delivery = self._delivery
-            if delivery is None or self._closing:
-                continue
-            time.sleep(delivery.pause_s or _GATHER_S)
-            while delivery.step():
-                pass
-            if time.monotonic() - synced_at >= SYNC_EVERY_S:
-                _sync(delivery.line)
-                synced_at = time.monotonic()
-            if delivery.pause_s:
-                self._wake.set()
+            if self._delivery is not None:
+                self._closing.wait(self._delivery.pause_s or _GATHER_S)
+                self._deliver(self._delivery)
         if self._delivery is not None:
-            _try_once_more(self._delivery)
+            self._try_once_more(self._delivery)
             _sync(self._delivery.line)
+            self._delivery.line.close()
 
     def _declare(self) -> None:
         """Ask for the run at once: whoever may not record should hear so before the agent runs."""
         try:
             self._server.declare(self._header)
+            self._declared = True
         except _PASSING:
             pass  # it is asked again with the first events
         except WorkbenchError as error:
             self._refused = error
+        except Exception as error:  # noqa: BLE001 - capture never breaks the agent
+            log.warning("the run could not be made: %r", error)
         finally:
             self._asked.set()
 
+    def _deliver(self, delivery: Delivery) -> None:
+        while not self._closing.is_set() and delivery.step():
+            pass
+        if delivery.pause_s and not delivery.over:
+            self._wake.set()
 
-def _try_once_more(delivery: Delivery) -> None:
-    deadline = time.monotonic() + _LAST_TRY_S
-    while delivery.line.waiting and not delivery.over:
-        if not delivery.step():
-            if time.monotonic() > deadline:
+    def _try_once_more(self, delivery: Delivery) -> None:
+        deadline = time.monotonic() + _LAST_TRY_S
+        while delivery.line.waiting and not delivery.over and time.monotonic() < deadline:
+            if not delivery.step():
+                if isinstance(self.failing, Unavailable):
+                    return
+                time.sleep(min(delivery.pause_s, _SHORT_PAUSE_S) or _GATHER_S)
+
+    def _keep(self) -> None:
+        while True:
+            with suppress(SpoolFailed):
+                self._folder.look()
+            if self._closing.wait(SYNC_EVERY_S):
                 return
-            time.sleep(delivery.pause_s)
+            if self._line is not None:
+                _sync(self._line)
+
+    def _deliver_leftovers(self) -> None:
+        try:
+            leftovers.flush_beside(self._server, self._folder, until=self._closing)
+        except Exception as error:  # noqa: BLE001 - the recording goes on, and they stay there
+            log.info("what others left behind could not be delivered: %r", error)
 
 
 def _sync(line: Line) -> None:

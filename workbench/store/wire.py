@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx
 import msgspec
@@ -43,6 +45,11 @@ class Wire:
         local_socket: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self.api_key = api_key
+        self._attempts = _ATTEMPTS
+        self._patience_s = _PATIENCE_S
+        self._timeout_s = timeout_s
+        self._packs = True
         # a path instead of a port: it works from any network, and past any proxy
         transport = None if local_socket is None else httpx.HTTPTransport(uds=local_socket)
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -51,10 +58,19 @@ class Wire:
                 base_url=self.url,
                 headers=headers,
                 transport=transport,
-                timeout=httpx.Timeout(timeout_s, connect=5.0),
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise Unavailable("this is not an address", where=url, found=str(error)) from error
+
+    def hasty(self, *, timeout_s: float) -> Self:
+        """Return this wire for whoever tries again by itself: each request is sent once.
+
+        To this machine itself nothing is compressed: that would take longer than to send it.
+        """
+        made = copy.copy(self)
+        made._attempts, made._patience_s, made._timeout_s = 1, 0.0, timeout_s  # noqa: SLF001
+        made._packs = not _is_here(self._client.base_url.host)  # noqa: SLF001
+        return made
 
     def close(self) -> None:
         """Close the connections."""
@@ -71,13 +87,13 @@ class Wire:
 
     def send_json(self, method: str, path: str, body: Any) -> dict[str, Any]:
         """Send a body as JSON and return the JSON that comes back."""
-        content, headers = _compressed(msgspec.json.encode(body))
+        content, headers = self._packed(msgspec.json.encode(body))
         headers["Content-Type"] = "application/json"
         return self._decoded(self._send(method, path, content=content, headers=headers).content)
 
     def send_lines(self, path: str, lines: bytes) -> dict[str, Any]:
         """Send lines of JSON and return the JSON that comes back."""
-        content, headers = _compressed(lines)
+        content, headers = self._packed(lines)
         headers["Content-Type"] = "application/x-ndjson"
         return self._decoded(self._send("POST", path, content=content, headers=headers).content)
 
@@ -102,6 +118,11 @@ class Wire:
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
+    def _packed(self, raw: bytes) -> tuple[bytes, dict[str, str]]:
+        if not self._packs or len(raw) < _SMALLEST_COMPRESSED:
+            return raw, {}
+        return zstandard.compress(raw, 1), {"Content-Encoding": "zstd"}
+
     def _decoded(self, raw: bytes) -> dict[str, Any]:
         try:
             return msgspec.json.decode(raw, type=dict[str, Any])
@@ -110,7 +131,7 @@ class Wire:
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Send a request; whoever asks too much at once comes back when the server says so."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while True:
             response = self._answer_to(method, path, **request)
             wait_s = _asked_to_wait(response)
@@ -119,13 +140,14 @@ class Wire:
             time.sleep(wait_s)
 
     def _answer_to(self, method: str, path: str, **request: Any) -> httpx.Response:
-        for attempt in range(1, _ATTEMPTS + 1):
-            last = attempt == _ATTEMPTS
+        timeout = httpx.Timeout(self._timeout_s, connect=min(5.0, self._timeout_s))
+        for attempt in range(1, self._attempts + 1):
+            last = attempt == self._attempts
             try:
-                response = self._client.request(method, path, **request)
+                response = self._client.request(method, path, timeout=timeout, **request)
             except httpx.ConnectError as error:
                 # a server that restarts is back soon; one that is not there never is
-                if attempt > 1:
+                if last or attempt > 1:
                     raise self._unreachable(error) from error
                 _pause(attempt, None)
             except httpx.TransportError as error:
@@ -166,10 +188,11 @@ class Wire:
         )
 
 
-def _compressed(raw: bytes) -> tuple[bytes, dict[str, str]]:
-    if len(raw) < _SMALLEST_COMPRESSED:
-        return raw, {}
-    return zstandard.compress(raw, 1), {"Content-Encoding": "zstd"}
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _asked_to_wait(response: httpx.Response) -> float | None:

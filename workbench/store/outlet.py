@@ -1,0 +1,87 @@
+"""Where a spool is delivered: a server, each request sent once and nothing waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from workbench.errors import Unauthenticated
+from workbench.store import manage
+from workbench.store.ids import new_run_id
+from workbench.store.protocol import Declared, Receipt
+
+if TYPE_CHECKING:
+    from workbench.schema import RunHeader
+    from workbench.store.wire import Wire
+
+_LONGEST_S = 30.0  # for one answer: a server that hangs is left alone, and tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Whose key it is."""
+
+    workspace_id: str
+    name: str
+
+
+class Outlet:
+    """A server as a delivery needs it; it knows the workspace from the first answer on."""
+
+    def __init__(self, wire: Wire, address: str, *, known: Workspace | None) -> None:
+        self.address = address
+        self._wire = wire.hasty(timeout_s=_LONGEST_S)
+        self._known = known
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The id of the workspace, or None where the server has not answered yet."""
+        return None if self._known is None else self._known.workspace_id
+
+    def declare(self, header: RunHeader) -> Declared:
+        """Make the run, or find that it is there."""
+        if self._known is None:
+            self._known = workspace_of_key(self._wire)
+        return declare(self._wire, header)
+
+    def append_lines(self, run_id: str, lines: bytes) -> Receipt:
+        """Store events that are lines of JSON, and ``{"bodies": …}`` lines ahead of them.
+
+        All of it is stored or nothing.
+        """
+        said = self._wire.send_lines(f"/v1/runs/{run_id}/events", lines)
+        return msgspec.convert(said, Receipt)
+
+    def heartbeat(self, run_id: str) -> dict[str, Any]:
+        """Say that a writer of the run is alive."""
+        return manage.heartbeat(self._wire, run_id)
+
+
+def workspace_of_key(wire: Wire) -> Workspace:
+    """Ask a server whose key this is.
+
+    Raises
+    ------
+    Unauthenticated
+        The key is missing, unknown or expired.
+    """
+    said = wire.get_json("/v1/health").get("workspace")
+    if not said:
+        raise Unauthenticated(
+            "the server does not know this key", where=wire.url, hint="set WORKBENCH_API_KEY"
+        )
+    return Workspace(str(said["id"]), str(said["name"]))
+
+
+def declare(wire: Wire, header: RunHeader) -> Declared:
+    """Create a run, or find that it exists with the same facts."""
+    # the id is made here, so that a request sent twice makes one run
+    known = header if header.run_id else msgspec.structs.replace(header, run_id=new_run_id())
+    made = wire.send_json("POST", "/v1/runs", known)
+    return Declared(
+        run_id=str(made["run_id"]),
+        created=bool(made["created"]),
+        redaction=made.get("redaction") or {},
+    )
