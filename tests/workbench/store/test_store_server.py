@@ -1,6 +1,6 @@
-import polars as pl
 import time
 
+import polars as pl
 import pytest
 from handmade import Log, any_header, any_log, short_run
 from hypothesis import HealthCheck, Phase, given, settings
