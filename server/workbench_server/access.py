@@ -9,6 +9,7 @@ import msgspec
 from fastapi import Depends, Request
 
 from workbench.errors import Forbidden, Unauthenticated
+from workbench.redaction import Rule
 from workbench_server.database import Pool, connected
 from workbench_server.limits import DEFAULT, Limits
 from workbench_server.logs import bind
@@ -31,6 +32,8 @@ class Caller:
     role: Role
     key_id: str = ""
     limits: Limits = DEFAULT
+    rules: tuple[Rule, ...] = ()
+    key_version: int = 0
 
 
 class Keys:
@@ -79,8 +82,10 @@ class Keys:
             row = await rows.fetchone()
         if row is None:
             return None
-        lasts_s, limits = row.pop("lasts_s"), row.pop("limits")
-        return Caller(**row, limits=msgspec.convert(limits, Limits)), lasts_s
+        lasts_s = row.pop("lasts_s")
+        limits = msgspec.convert(row.pop("limits"), Limits)
+        rules = msgspec.convert(row.pop("rules"), tuple[Rule, ...])
+        return Caller(**row, limits=limits, rules=rules), lasts_s
 
 
 def key_of(request: Request) -> str | None:

@@ -26,6 +26,7 @@ from workbench_server.routes import (
     health,
     keys,
     limits,
+    redaction,
     runs,
     sessions,
     snapshots,
@@ -94,6 +95,7 @@ def make_app(configuration: Configuration, *, open_pool: OpenPool = open_safely)
         snapshots,
         keys,
         limits,
+        redaction,
         usage,
     ):
         app.include_router(part.router, prefix=V1)

@@ -45,6 +45,8 @@ RULES = {
     "GET /v1/usage": "reader",
     "GET /v1/limits": "admin",
     "PATCH /v1/limits": "admin",
+    "GET /v1/redaction": "writer",
+    "PUT /v1/redaction": "admin",
     "GET /v1/keys": "admin",
     "POST /v1/keys": "admin",
     "POST /v1/keys/{key_id}/rotate": "admin",

@@ -40,6 +40,7 @@ async def append(
         lines=lines,
         atomic=atomic,
         limits=DEFAULT if caller is None else caller.limits,
+        rules=() if caller is None else caller.rules,
     )
     batch = await prepared(sent)
     if caller is not None:

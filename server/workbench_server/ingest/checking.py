@@ -28,11 +28,14 @@ from workbench.schema import (
     parse_event,
     sound_envelope,
 )
+from workbench_server import redacting
 from workbench_server.entities import check_artifact
 from workbench_server.limits import check_nesting, check_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from workbench.redaction import Rule
 
 _are_sha256 = re.compile(r"(?:[0-9a-f]{64}(?:,[0-9a-f]{64})*+)?+").fullmatch
 _MOST_BYTES = {"writer": 256, "step_id": 1_000, "parent_step_id": 1_000, "attempt_of": 1_000}
@@ -68,14 +71,14 @@ class Checked(Struct, kw_only=True, gc=False):  # parsed JSON holds no circles
 
 
 def check_events(
-    came: Sequence[Event | Raw], *, nesting: int
+    came: Sequence[Event | Raw], *, nesting: int, rules: Sequence[Rule] = ()
 ) -> tuple[list[Checked], list[tuple[int, WorkbenchError]]]:
     """Check each event of a batch; those that are unsound come back with their index and error."""
     sound: list[Checked] = []
     unsound: list[tuple[int, WorkbenchError]] = []
     for index, one in enumerate(came):
         try:
-            sound.append(check_event(one, index=index, nesting=nesting))
+            sound.append(check_event(one, index=index, nesting=nesting, rules=rules))
         except WorkbenchError as error:
             unsound.append((index, error))
     return sound, unsound
@@ -99,7 +102,9 @@ def _compressor() -> zstandard.ZstdCompressor:
     return compressor
 
 
-def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
+def check_event(
+    came: Event | Raw, *, index: int, nesting: int, rules: Sequence[Rule] = ()
+) -> Checked:
     where = f"events[{index}]"
     is_usual = isinstance(came, Event) and _is_usual(came)
     event = cast("Event", came) if is_usual else _parsed(came, where, nesting)
@@ -113,6 +118,9 @@ def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
     envelope = _split_off(event)
     if not _fits_columns(event, envelope):
         _check_columns(event, where)
+    digest = _proved(envelope, payload, said=said, where=where)
+    if rules:
+        redacting.check_event(event.event_type, payload, rules, digest=digest, where=where)
     return Checked(
         index=index,
         event=event,
@@ -120,7 +128,7 @@ def check_event(came: Event | Raw, *, index: int, nesting: int) -> Checked:
         usage=body.usage if event.event_type == "call_ended" else None,
         refers=_refers(event, body, where),
         envelope=envelope,
-        digest=_proved(envelope, payload, said=said, where=where).encode(),
+        digest=digest.encode(),
         payload=payload,
         size=len(envelope) + len(payload),
     )
@@ -273,13 +281,17 @@ def _are_digests(values: Any) -> bool:
         return False
 
 
-def check_bodies(raws: dict[str, Raw], *, nesting: int) -> dict[str, bytes]:
+def check_bodies(
+    raws: dict[str, Raw], *, nesting: int, rules: Sequence[Rule] = ()
+) -> dict[str, bytes]:
     """Return digest → compressed canonical body, or refuse a body of another digest."""
-    found = {digest: _check_body(digest, raw, nesting) for digest, raw in sorted(raws.items())}
+    found = {
+        digest: _check_body(digest, raw, nesting, rules) for digest, raw in sorted(raws.items())
+    }
     return dict(zip(found, squeezed([*found.values()]), strict=True))
 
 
-def _check_body(digest: str, raw: Raw, nesting: int) -> bytes:
+def _check_body(digest: str, raw: Raw, nesting: int, rules: Sequence[Rule]) -> bytes:
     where = f"bodies[{digest[:80]!r}]"
     check_nesting(bytes(raw), where=where, most=nesting)
     canonical = _canonical(raw, where)
@@ -290,4 +302,6 @@ def _check_body(digest: str, raw: Raw, nesting: int) -> bytes:
         raise InvalidEvent(
             "the digest is not that of the body", where=where, expected=found, found=digest[:80]
         )
+    if rules:
+        redacting.check_body(canonical, rules, digest=digest, where=where)
     return canonical

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from workbench.redaction import Rule
     from workbench_server.ingest.batch import Batch
     from workbench_server.ingest.checking import Checked
 
@@ -34,6 +35,7 @@ class Sent:
     lines: bool = False
     atomic: bool | None = None
     limits: Limits = DEFAULT
+    rules: Sequence[Rule] = ()
 
 
 async def prepared(sent: Sent) -> Prepared:
@@ -75,8 +77,8 @@ def _final_payloads(batch: Batch) -> list[bytes]:
 def checked(sent: Sent, batch: Batch) -> Prepared:
     """Check every part of a batch by itself; payloads are not compressed yet."""
     nesting = sent.limits.nesting
-    events, unsound = check_events(batch.events, nesting=nesting)
-    bodies = check_bodies(batch.bodies, nesting=nesting)
+    events, unsound = check_events(batch.events, nesting=nesting, rules=sent.rules)
+    bodies = check_bodies(batch.bodies, nesting=nesting, rules=sent.rules)
     size = sum(one.size for one in events) + sum(len(bytes(b)) for b in batch.bodies.values())
     plain = None if unsound else summary_of(events, run_id=sent.run_id, bodies=bodies, size=size)
     return Prepared(

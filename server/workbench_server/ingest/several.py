@@ -20,6 +20,7 @@ from workbench_server.ingest.plain import summary_of
 from workbench_server.ingest.preparing import pack
 from workbench_server.ingest.writing import Prepared, Receipt
 from workbench_server.queries import queries
+from workbench_server.redacting import check_header
 from workbench_server.runs import another_has_the_source, create_within, facts_of, parse_header
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from starlette.datastructures import State
 
+    from workbench.redaction import Rule
     from workbench_server.access import Caller
     from workbench_server.limits import Limits
 
@@ -76,7 +78,9 @@ _raw_decoder = msgspec.json.Decoder(list[Raw])
 
 async def store_runs(state: State, caller: Caller, *, data: bytes) -> list[dict[str, Any]]:
     """Store runs with their events, and say in their order what became of each."""
-    wanted = await asyncio.to_thread(prepare_runs, caller.workspace_id, data, caller.limits)
+    wanted = await asyncio.to_thread(
+        prepare_runs, caller.workspace_id, data, caller.limits, rules=caller.rules
+    )
     whole = {place: one for place, one in enumerate(wanted) if isinstance(one, Whole)}
     state.rates.admit(
         caller,
@@ -100,15 +104,19 @@ async def store_runs(state: State, caller: Caller, *, data: bytes) -> list[dict[
 # ---- what needs no database
 
 
-def prepare_runs(workspace_id: UUID, data: bytes, limits: Limits) -> list[Whole | WorkbenchError]:
+def prepare_runs(
+    workspace_id: UUID, data: bytes, limits: Limits, *, rules: Sequence[Rule] = ()
+) -> list[Whole | WorkbenchError]:
     """Check all that can be checked without a look at the log, each run by itself."""
     asked = _parsed(data)
-    bodies = check_bodies(asked.bodies, nesting=limits.nesting)
+    bodies = check_bodies(asked.bodies, nesting=limits.nesting, rules=rules)
     sizes = {digest: len(bytes(raw)) for digest, raw in asked.bodies.items()}
     found: list[Whole | WorkbenchError] = []
     for entry in asked.runs:
         try:
-            found.append(_whole(workspace_id, entry, bodies, sizes=sizes, limits=limits))
+            found.append(
+                _whole(workspace_id, entry, bodies, sizes=sizes, limits=limits, rules=rules)
+            )
         except WorkbenchError as error:
             found.append(error)
     pack([one for run in found if isinstance(run, Whole) for one in run.batch.checked])
@@ -143,9 +151,12 @@ def _whole(
     *,
     sizes: Mapping[str, int],
     limits: Limits,
+    rules: Sequence[Rule],
 ) -> Whole:
-    facts = facts_of(parse_header(bytes(entry.header)), workspace_id)
-    checked, unsound = check_events(_events(entry, limits), nesting=limits.nesting)
+    header = parse_header(bytes(entry.header))
+    check_header(header, rules)
+    facts = facts_of(header, workspace_id)
+    checked, unsound = check_events(_events(entry, limits), nesting=limits.nesting, rules=rules)
     if unsound:
         raise unsound[0][1]
     named = dict.fromkeys(digest for one in checked for digest in one.refers)

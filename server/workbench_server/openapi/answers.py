@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from workbench.redaction import Rule
 from workbench.schema import Event, Health, Mode, RunHeader, RunStatus
 
 Label = str | int | float | bool | None
@@ -86,12 +87,27 @@ class Ready(Struct, kw_only=True):
     checks: Checks
 
 
+class RulesInForce(Struct, kw_only=True):
+    """The workspace's rules, and the version of the key that its placeholders are made with."""
+
+    rules: list[Rule]
+    key_version: int
+
+
+class RedactionAnswer(Struct, kw_only=True):
+    """The workspace's rules, the key that placeholders are made with, in hex, and its version."""
+
+    rules: list[Rule]
+    key: str
+    key_version: int
+
+
 class Created(Struct, kw_only=True):
     """A run that was made, or found by the same header."""
 
     run_id: UUID
     created: bool
-    redaction: dict[str, Any]
+    redaction: RulesInForce
 
 
 class RunRow(Struct, kw_only=True):

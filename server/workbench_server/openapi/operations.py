@@ -9,6 +9,7 @@ from workbench.schema import RunHeader, RunPatch
 from workbench_server.ending import Cancelling, Ending
 from workbench_server.keys import NewKey, Rotation
 from workbench_server.openapi import answers as a
+from workbench_server.redacting import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,7 @@ def _json(kind: Any, status: int = 200) -> dict[int, dict[str, Any]]:
 
 
 _EVENT = {"event_type": "step_started", "writer": "agent-1", "writer_seq": 1, "name": "plan"}
+_RULE = {"name": "email", "pattern": r"[\w.+-]+@[\w-]+\.[\w.-]+"}
 _HEADER = {"name": "nightly", "agent": "support_desk:agent", "labels": {"model": "m-1"}}
 
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
@@ -196,6 +198,15 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         role="admin",
         body=Body(media={JSON: dict[str, int | None]}, example={"streams": 100}, required=False),
         answers=_json(a.LimitsAnswer),
+    ),
+    ("GET", "/v1/redaction"): Operation(
+        name="getRedaction", role="writer", answers=_json(a.RedactionAnswer)
+    ),
+    ("PUT", "/v1/redaction"): Operation(
+        name="changeRedaction",
+        role="admin",
+        body=Body(media={JSON: Rules}, example={"rules": [_RULE]}),
+        answers=_json(a.RedactionAnswer),
     ),
     ("GET", "/v1/usage"): Operation(name="getUsage", role="reader", answers=_json(a.Usage)),
 }

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from workbench_server.access import Reader, Writer
@@ -10,6 +11,7 @@ from workbench_server.limits import read_body
 from workbench_server.listing import MOST_LISTED, Filter, list_runs
 from workbench_server.manifests import manifest_of
 from workbench_server.ordering import Page
+from workbench_server.redacting import check_header, check_patch, check_said
 from workbench_server.routes.answers import answer
 from workbench_server.runs import (
     create_run,
@@ -29,11 +31,12 @@ router = APIRouter(tags=["runs"])
 async def create(request: Request, caller: Writer) -> Response:
     """Make a run of a header; the same header again finds the same run."""
     header = parse_header(await read_body(request))
+    check_header(header, caller.rules)
     run_id, created = await create_run(request.app.state.pool, caller.workspace_id, header=header)
     facts = {
         "run_id": run_id,
         "created": created,
-        "redaction": {"rules": [], "key_version": 0},
+        "redaction": {"rules": caller.rules, "key_version": caller.key_version},
     }
     return answer(facts, status=201 if created else 200)
 
@@ -88,6 +91,7 @@ async def manifest(request: Request, caller: Reader, run_id: str) -> Response:
 async def patch(request: Request, caller: Writer, run_id: str) -> Response:
     """Change a run's name or labels."""
     change = parse_patch(await read_body(request))
+    check_patch(change, caller.rules)
     pool, workspace_id = request.app.state.pool, caller.workspace_id
     await patch_run(pool, workspace_id, run_id=run_uuid(run_id), patch=change)
     return answer(await get_run(pool, workspace_id, run_id=run_id))
@@ -97,6 +101,7 @@ async def patch(request: Request, caller: Writer, run_id: str) -> Response:
 async def end(request: Request, caller: Writer, run_id: str) -> Response:
     """End a run whose writers do not; one that ended so already is left as it is."""
     ending = parse_ending(await read_body(request))
+    check_said(msgspec.to_builtins(ending), caller.rules, where="body")
     wanted = run_uuid(run_id)
     return answer(
         await end_run(request.app.state, caller.workspace_id, run_id=wanted, ending=ending)
@@ -107,6 +112,7 @@ async def end(request: Request, caller: Writer, run_id: str) -> Response:
 async def cancel(request: Request, caller: Writer, run_id: str) -> Response:
     """End a run as cancelled; its writers learn of it at their next batch or heartbeat."""
     ending = parse_cancelling(await read_body(request))
+    check_said(ending.reason, caller.rules, where="reason")
     wanted = run_uuid(run_id)
     return answer(
         await end_run(request.app.state, caller.workspace_id, run_id=wanted, ending=ending)

@@ -18,7 +18,8 @@ select set_config('workbench.workspace', %(workspace_id)s, true)
 
 -- name: workspace_of_key
 -- A security definer function: no role of ours reads the table of keys.
-select workspace_id, name, role, key_id, limits, lasts_s from workspace_of_key(%(key_hash)s)
+select workspace_id, name, role, key_id, limits, lasts_s, rules, key_version
+from workspace_of_key(%(key_hash)s)
 
 -- name: create_workspace
 -- The owner's: makes the workspace where it is new, and gives it the key where that is new.
@@ -55,3 +56,11 @@ select workspace_limits() as limits
 -- name: change_limits
 -- A limit set to null is the default again.
 select change_limits(%(change)s::jsonb) as limits
+
+-- name: redaction
+-- The rules, and the key that whoever writes makes placeholders with.
+select rules, key, key_version from workspace_redaction()
+
+-- name: change_redaction
+-- All rules at once.
+select rules, key, key_version from change_redaction(%(rules)s::jsonb)
