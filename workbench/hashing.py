@@ -242,14 +242,23 @@ def _restored(tag: str, inner: Any, decode: Decode | None) -> Any:
     return NotImplemented if decode is None else decode(tag, inner)
 
 
+_INTERRUPT = "langgraph.types:Interrupt"
+
+
 def comparable(frozen: Any) -> Any:
-    """Return a frozen value without the own ids of the messages in it, for comparing outputs."""
+    """Return a frozen value without the ids of its messages and interrupts, to compare outputs."""
     if type(frozen) is list:
         return [comparable(item) for item in frozen]
     if type(frozen) is not dict:
         return frozen
-    if frozen.get("$type") == "message" and isinstance(frozen.get("$value"), dict):
-        return _tagged("message", {"body": comparable(frozen["$value"].get("body"))})
+    value = frozen.get("$value")
+    if isinstance(value, dict):
+        if frozen.get("$type") == "message":
+            return _tagged("message", {"body": comparable(value.get("body"))})
+        if value.get("class") == _INTERRUPT and isinstance(value.get("value"), dict):
+            # named by where in the graph's state it stands, which is new in every run
+            value = {**value, "value": {**value["value"], "id": None}}
+            frozen = {**frozen, "$value": value}
     return {key: comparable(value) for key, value in frozen.items()}
 
 

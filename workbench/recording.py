@@ -62,6 +62,15 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """How the root went on after an interrupt, and the human calls whose answers it brought."""
+
+    seq: int
+    started: schema.RunStarted
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """A run, read for replay. ``lanes`` maps a lane to its calls by ordinal."""
 
@@ -76,6 +85,8 @@ class Recording:
     chunks: tuple[Any, ...] = ()
     digests: dict[int, str] = field(default_factory=dict)
     roots: int = 1
+    resumes: tuple[Resume, ...] = ()
+    earlier: tuple[dict[str, Any], ...] = ()
 
     def at(self, lane: str, ordinal: int) -> RecordedCall | None:
         """Return the call at a position."""
@@ -157,6 +168,8 @@ class _Reader:
         self.by_seq: dict[int, str] = {}
         self.chunks: list[tuple[int, Any]] = []
         self.roots = 1
+        self.resumes: list[Resume] = []
+        self.earlier: list[dict[str, Any]] = []
 
     def take(self, event: Event) -> None:
         seq = event.seq or 0
@@ -181,6 +194,8 @@ class _Reader:
                 "root["
             ) and event.name == event.lane:
                 self.roots += 1
+            case "resumed":
+                self._resumed(event)
             case "annotated":
                 self._annotated(event)
             case _:
@@ -198,8 +213,25 @@ class _Reader:
         else:
             self.pieces[event.step_id].append((body.index, body.pieces))
 
+    def _resumed(self, event: Event) -> None:
+        body: schema.Resumed = schema.parse_body(event)
+        if not isinstance(body.value, dict) or "entry" not in body.value:
+            return  # by the agent's own code, which a replay runs again
+        self._root_lost(event, "resume")
+        said = {key: body.value.get(key) for key in ("entry", "input", "config")}
+        self.resumes.append(
+            Resume(
+                seq=event.seq or 0,
+                started=schema.RunStarted(**{k: v for k, v in said.items() if v is not None}),
+                answers=tuple(body.value.get("answers") or ()),
+            )
+        )
+
     def _annotated(self, event: Event) -> None:
         body: schema.Annotated = schema.parse_body(event)
+        if body.label == "earlier_state":
+            self._root_lost(event, "thread's earlier state")
+            self.earlier.append(body.value)
         if body.label == "capture_gap":
             gap = body.value if isinstance(body.value, dict) else {}
             reason = f"{gap.get('kind')} {gap.get('name')} was not recorded: {gap.get('reason')}"
@@ -228,6 +260,8 @@ class _Reader:
             chunks=tuple(pieces for _, pieces in sorted(self.chunks, key=lambda c: c[0])),
             digests=self.by_seq,
             roots=self.roots,
+            resumes=tuple(self.resumes),
+            earlier=tuple(self.earlier),
         )
 
     def _call(self, step_id: str, start: Event) -> RecordedCall:

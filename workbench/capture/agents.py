@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
-from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from workbench import hashing
 from workbench.capture import messages, values
@@ -118,6 +117,12 @@ class RootCall:
     config: dict[str, Any] = field(default_factory=dict)
     stream_mode: Any = None
 
+    @property
+    def thread(self) -> str | None:
+        """The thread of a graph's state that the call is in."""
+        found = (self.config.get("configurable") or {}).get("thread_id")
+        return None if found is None else str(found)
+
     @classmethod
     def of(
         cls, agent: Agent, given: Any, *, entry: str | None, config: Any, stream_mode: Any
@@ -203,20 +208,6 @@ def _thawed_input(started: Any, bodies: Mapping[str, Any]) -> Any:
         for digest, own in zip(digests, ids, strict=True)
     ]
     return {**values.thaw(form), "messages": listed}
-
-
-def has_earlier_state(target: Any, call: RootCall) -> bool:
-    """Say whether a graph goes on from a checkpoint, which the run's input does not tell."""
-    saver = getattr(target, "checkpointer", None)
-    if not isinstance(saver, BaseCheckpointSaver):
-        return False
-    try:
-        return (
-            saver.get_tuple({"configurable": {"checkpoint_ns": "", **call.config["configurable"]}})
-            is not None
-        )
-    except Exception:  # noqa: BLE001 - a saver that only awaits, or a thread without an id
-        return False
 
 
 def run_started_payload(

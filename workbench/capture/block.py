@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from langgraph.types import Command
+
 from workbench import hashing
 from workbench.capture import agents, code, exceptions, intercept, outcomes, running, scope, values
 from workbench.capture.effects import Effects
@@ -50,6 +52,9 @@ class BlockSession(Session):
     def open_root(self, agent: agents.Agent, call: agents.RootCall) -> OpenRoot:
         """Begin a root and write its start."""
         with self.lock:
+            former = self._continued(agent, call)
+            if former is not None:
+                return self._going_on(former, call)
             number = len(self.roots)
             place = scope.Place("root" if number == 0 else f"root[{number}]")
             opened = OpenRoot(
@@ -66,6 +71,25 @@ class BlockSession(Session):
         else:
             self._write_step(opened)
         return opened
+
+    def _continued(self, agent: agents.Agent, call: agents.RootCall) -> OpenRoot | None:
+        """Return the root that a call goes on with, where it stopped to wait."""
+        if call.input is not None and not isinstance(call.input, Command):
+            return None
+        alike = (r for r in reversed(self.roots) if r.goes_on_as(agent, call))
+        return next(alike, None)
+
+    def _going_on(self, former: OpenRoot, call: agents.RootCall) -> OpenRoot:
+        self.humans.continuing = call
+        place = scope.Place(former.scope.place.path, step_id=former.step_id)
+        return OpenRoot(
+            session=self,
+            agent=former.agent,
+            call=call,
+            scope=scope.Scope(self, place, in_root=True),
+            step_id=None,
+            former=former,
+        )
 
     def _write_step(self, opened: OpenRoot) -> None:
         fields, bodies, _ = opened.call.recorded(self.pool)
@@ -91,10 +115,18 @@ class OpenRoot:
     scope: scope.Scope
     step_id: str | None
     ended: running.Ended | None = None
+    former: OpenRoot | None = None
+
+    def goes_on_as(self, agent: agents.Agent, call: agents.RootCall) -> bool:
+        """Say whether a call is of the same agent in the same thread, after this one's end."""
+        same = self.agent.target is agent.target and self.call.thread == call.thread
+        return same and self.ended is not None
 
     def end(self, ended: running.Ended) -> None:
         """Keep how the root ended; a later root's end is written at once."""
         self.ended = ended
+        if self.former is not None:
+            self.former.ended = ended
         if self.step_id is None or self.session.closed:
             return
         freeze = values.Freezer()

@@ -59,6 +59,7 @@ def served(opened: Opened) -> Any:
         session.write_chunk(opened, pieces, at_ms=0.0)
     session.write_end(opened, came, status=answer.status)
     if came.exception is not None:
+        session.ask_within(opened)
         raise exceptions.from_record(came.exception)
     return restored(opened)
 

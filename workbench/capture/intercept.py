@@ -16,7 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
 
-from workbench.capture import boundary, describe, roots, spawn, witness
+from workbench.capture import boundary, describe, graphs, humans, nodes, roots, spawn, witness
 
 Wrapper = Callable[[Any], Any]
 Entries = dict[str, Wrapper]
@@ -90,7 +90,8 @@ class _Installed:
                 self._replace(kind, name, wrapper)
 
     def _replace(self, owner: Any, name: str, wrapper: Wrapper) -> None:
-        original = vars(owner)[name]
+        # raw where it can be had: a class method stays one
+        original = vars(owner)[name] if name in vars(owner) else getattr(owner, name)
         setattr(owner, name, wrapper(original))
         self._undo.append((owner, name, original))
 
@@ -129,7 +130,8 @@ def _subclasses(base: type) -> Iterator[type]:
             yield kind
 
 
-_installed = _Installed(ENTRIES, other=spawn.targets())
+_others = (*spawn.targets(), *nodes.targets(), *graphs.targets(), *humans.targets())
+_installed = _Installed(ENTRIES, other=_others)
 _roots_installed = _Installed(roots.ENTRIES, but=tuple(ENTRIES))
 
 

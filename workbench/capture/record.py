@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from workbench import hashing
-from workbench.capture import agents, code, exceptions, intercept, running, scope, values
+from workbench.capture import agents, code, exceptions, humans, intercept, running, scope, values
 from workbench.capture.effects import Effects
 from workbench.capture.journal import Journal
 from workbench.capture.session import Session
@@ -16,7 +17,7 @@ from workbench.schema import RunHeader
 from workbench.store.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from workbench.capture.session import OnError
     from workbench.schema import Effect
@@ -43,6 +44,7 @@ def write_root_start(
 
 def write_root_end(session: Session, ended: running.Ended, *, status: str) -> None:
     """Write a run's last event."""
+    humans.give_up(session)
     freezer = values.Freezer()
     body: dict[str, Any] = {}
     for index, chunk in enumerate(ended.chunks):
@@ -61,14 +63,18 @@ def write_root_end(session: Session, ended: running.Ended, *, status: str) -> No
     )
 
 
-def run_in_session(session: Session, target: Any, call: agents.RootCall) -> running.Ended:
-    """Call a root with every boundary of it in this session."""
+def run_in_session(
+    session: Session, target: Any, call: agents.RootCall, *, then: Iterable[agents.RootCall] = ()
+) -> running.Ended:
+    """Call a root with every boundary of it in this session; ``then`` is how it goes on."""
     with intercept.installed():
-        former = scope.enter(scope.Scope(session, scope.Place("root")))
-        try:
-            return running.run_root(target, call)
-        finally:
-            scope.enter(former)
+        for part in chain((call,), then):
+            former = scope.enter(scope.Scope(session, scope.Place("root")))
+            try:
+                ended = running.run_root(target, part)
+            finally:
+                scope.enter(former)
+    return ended
 
 
 def status_of(error: BaseException | None) -> str:
@@ -92,8 +98,6 @@ def record_into(
     write_root_start(
         session, agent, call, code.fingerprint(agent.target, entry_point=agent.entry_point)
     )
-    if agents.has_earlier_state(agent.target, call):
-        session.gap("state", "checkpoint", reason="the thread had earlier state")
     try:
         ended = run_in_session(session, agent.target, call)
     finally:

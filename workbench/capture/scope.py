@@ -15,18 +15,21 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables.config import var_child_runnable_config
 
 if TYPE_CHECKING:
+    from workbench.capture.nodes import Visit
     from workbench.capture.session import Session
 
 
 class Place:
     """A lane of one visit: its path, the LangGraph visit it lies in, and how many it spawned."""
 
-    __slots__ = ("_children", "inside", "namespace", "path", "step_id")
+    __slots__ = ("_children", "inside", "namespace", "outer", "path", "step_id", "unsaid")
 
     def __init__(self, path: str, *, namespace: str = "", step_id: str | None = None) -> None:
         self.path = path
         self.namespace = namespace
         self.step_id = step_id
+        self.outer: Place | None = None  # of a graph's node: where the graph was called
+        self.unsaid: Visit | None = None  # a node nothing was written of yet
         # the scope of what a call made here does, which is no call of its own
         self.inside: Scope | None = None
         self._children = itertools.count(1)
@@ -35,6 +38,10 @@ class Place:
         """Return the lane of the next piece of work that is spawned here."""
         number = next(self._children)
         return Place(f"{self.path}/{number}", namespace=self.namespace, step_id=self.step_id)
+
+    def restart(self) -> None:
+        """Count what is spawned here from the beginning: a node that waited runs again."""
+        self._children = itertools.count(1)
 
     def within(self, step_id: str) -> Place:
         """Return the same lane inside a step; what is spawned there is counted with the rest."""
@@ -116,19 +123,27 @@ def place_of(scope: Scope) -> Place:
     namespace = metadata.get("langgraph_checkpoint_ns") if metadata else None
     if not namespace or namespace == scope.place.namespace:
         return scope.place
-    return scope.session.visits.place(scope.place, namespace, metadata or {})
+    place = scope.session.visits.place(scope.place, namespace, metadata or {})
+    if place.unsaid is not None:
+        place.unsaid.say()
+    return place
 
 
 class Visits:
     """The lane of every visit of a graph node, by the namespace LangGraph gave that visit."""
 
     def __init__(self) -> None:
+        self.waiting: dict[str, Visit] = {}  # for a person
         self._places: dict[str, Place] = {}
+        self._threads: set[tuple[int, str]] = set()
         self._lock = threading.Lock()
 
-    def known(self, namespace: str) -> Place | None:
-        """Return the lane of a visit that was seen before."""
-        return self._places.get(namespace)
+    def is_new_thread(self, saver: object, thread: str) -> bool:
+        """Say whether a thread of a graph's state is met for the first time."""
+        with self._lock:
+            known = (id(saver), thread) in self._threads
+            self._threads.add((id(saver), thread))
+        return not known
 
     def place(self, outer: Place, namespace: str, metadata: dict[str, Any]) -> Place:
         """Return the lane of a visit; ``outer`` is the lane of the code the graph was called in."""
@@ -148,6 +163,7 @@ class Visits:
             parent = self._placed(outer, head, {})
         segment = _segment(last.partition(":")[0], metadata.get("langgraph_path"))
         place = Place(f"{parent.path}/{segment}", namespace=namespace)
+        place.outer = parent
         self._places[namespace] = place
         return place
 

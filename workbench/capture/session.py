@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from langgraph.errors import GraphInterrupt
+
 from workbench import hashing
 from workbench.capture import exceptions, outcomes, scope, values, written
 from workbench.capture.asked import Asked, MessagePool
 from workbench.capture.effects import Effects
+from workbench.capture.humans import PAUSED, Humans
 from workbench.capture.requests import InjectedNames
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from workbench.capture.journal import Journal
+    from workbench.recording import RecordedCall
     from workbench.schema import Order
 
 OnError = Literal["open", "closed"]
@@ -36,6 +40,7 @@ class Answer:
     status: str = "ok"
     pieces: list[list[Any]] | None = None
     labels: dict[str, Any] = field(default_factory=dict)
+    source: RecordedCall | None = None
 
 
 class Opened:
@@ -112,6 +117,7 @@ class Session:
         self._stops = on_error == "closed"
         self.effects = effects or Effects()
         self.visits = scope.Visits()
+        self.humans = Humans()
         self.pool = MessagePool()
         self.injected = InjectedNames()
         self.closed = False
@@ -183,10 +189,18 @@ class Session:
 
     def failed(self, opened: Opened, error: BaseException) -> None:
         """Write what a call raised."""
+        if isinstance(error, GraphInterrupt):
+            self.write_end(opened, PAUSED, status="cancelled")
+            return
         freezer = values.Freezer()
         came = outcomes.Came(exception=exceptions.to_record(error, freezer), lossy=freezer.lossy)
         stopped = isinstance(error, (asyncio.CancelledError, KeyboardInterrupt))
         self.write_end(opened, came, status="cancelled" if stopped else "error")
+
+    def waits(self, opened: Opened) -> None:
+        """Let others be called in the lane of a call that waits for a person."""
+        with self.lock:
+            self._lanes[opened.lane].open.pop(opened.step_id, None)
 
     def cancelled(self, opened: Opened) -> None:
         """Write that a stream was left before its end, with what came of it."""
@@ -249,6 +263,9 @@ class Session:
     def saver_for(self, saver: Any) -> Any:
         """Return what a graph saves its state to; in a recording its own."""
         return saver
+
+    def ask_within(self, opened: Opened) -> None:
+        """Ask again what an answered call asked a person; a recording answers none."""
 
     def past_end(self, opened: Opened) -> None:
         """Say that a stream was read further than it was recorded."""

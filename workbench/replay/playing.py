@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.capture import agents, code, outside, running
+from workbench.capture import agents, code, humans, outside, running
 from workbench.capture.record import run_in_session, write_root_end, write_root_start
 from workbench.capture.witness import Witness
 from workbench.replay import divergence as d
@@ -86,10 +86,22 @@ def _played(session: ReplaySession, agent: agents.Agent, call: agents.RootCall) 
         stack.callback(outside.replay_ended, session)
         stack.enter_context(guard.guarded(session))
         try:
-            ended = run_in_session(session, agent.target, call)
+            ended = run_in_session(session, agent.target, call, then=_going_on(session))
         finally:
             session.closed = True
     return ended
+
+
+def _going_on(session: ReplaySession) -> Iterator[agents.RootCall]:
+    """Give the recorded resumes of the root, as long as something waits for their answers."""
+    source = session.recording
+    for resume in source.resumes:
+        call = agents.RootCall.restored(resume.started, source.bodies)
+        found = None if session.stopped else humans.again(session, call, resume.answers)
+        if found is None:
+            return
+        session.humans.continuing = found
+        yield found
 
 
 def _finish(session: ReplaySession, source: Recording, ended: running.Ended) -> bool:

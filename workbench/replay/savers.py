@@ -12,9 +12,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
 
 from workbench.capture import scope
+from workbench.capture.earlier import put_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _METHODS = (
     "stream",
@@ -43,12 +44,15 @@ def _fresh(graph: Any) -> Any:
     return graph if own is saver else graph.copy({"checkpointer": own})
 
 
-def saver_for(known: dict[int, Any], saver: Any) -> Any:
-    """Return the fresh saver that stands for a recorded one in a session."""
+def saver_for(known: dict[int, Any], saver: Any, *, earlier: Iterable[dict[str, Any]] = ()) -> Any:
+    """Return the fresh saver that stands for a recorded one, with what its threads held before."""
     if any(saver is fresh for _, fresh in known.values()):
         return saver
     if id(saver) not in known:
-        known[id(saver)] = (saver, InMemorySaver(serde=saver.serde))
+        fresh: InMemorySaver = InMemorySaver(serde=saver.serde)
+        for form in earlier:
+            put_back(fresh, form)
+        known[id(saver)] = (saver, fresh)
     return known[id(saver)][1]
 
 

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from workbench.capture import outcomes
+from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
 from workbench.replay import divergence as d
 from workbench.replay import savers
@@ -133,6 +133,7 @@ class ReplaySession(Session):
             level=level,
             status=call.status,
             pieces=list(call.pieces) if call.pieces is not None else None,
+            source=call,
         )
 
     def labels(self, level: str) -> dict[str, Any]:
@@ -179,6 +180,18 @@ class ReplaySession(Session):
     def stop_unless_collecting(self, found: Divergence) -> None:
         """Keep a difference found while a call was answered."""
         self.stop(found)
+
+    def ask_within(self, opened: Opened) -> None:
+        """Ask again what an answered call asked a person, where that is why it was left."""
+        answer = opened.answer
+        if answer is None or answer.source is None or not humans.paused(answer.came):
+            return
+        call = answer.source
+        for asked in self.engine.unused:
+            inside = asked.lane == call.lane or asked.lane.startswith(call.lane + "/")
+            while_it_ran = call.seq < asked.seq < (call.ended_seq or call.seq)
+            if asked.kind == "human" and inside and while_it_ran:
+                humans.ask_again(self, asked)
 
     def past_end(self, opened: Opened) -> None:
         """Stop a reader that wants more of a cancelled stream than came of it."""
@@ -239,7 +252,7 @@ class ReplaySession(Session):
     def saver_for(self, saver: Any) -> Any:
         """Return the fresh saver that stands for a graph's own."""
         with self._saver_lock:
-            return savers.saver_for(self._savers, saver)
+            return savers.saver_for(self._savers, saver, earlier=self.recording.earlier)
 
     def lost_call(self, name: str) -> None:
         """Note a call from code that lost its session."""

@@ -459,13 +459,27 @@ def test_the_exported_folder_of_a_replayed_run_is_exact_again(folders, world, tm
     assert wb.replay(again, agents.desk_graph).identical
 
 
-def test_a_graph_that_goes_on_from_a_checkpoint_is_told_and_refused(folders, world):
-    graph = agents.desk().copy({"checkpointer": InMemorySaver()})
+def test_a_thread_whose_earlier_state_cannot_be_read_is_told_and_refused(folders, world):
+    class Locked(InMemorySaver):
+        def get_tuple(self, config):
+            if open_again:
+                raise OSError("locked")
+            return super().get_tuple(config)
+
+    open_again = []
+    graph = agents.desk().copy({"checkpointer": Locked()})
     config = {"configurable": {"thread_id": "t"}}
-    wb.record(folders, graph, agents.question(), config=config)
+
+    def agent(given):
+        open_again.append(1)
+        try:
+            return graph.stream(given, config)
+        finally:
+            open_again.clear()
+
     with pytest.warns(wb_warning(), match="state checkpoint"):
-        run = wb.record(folders, graph, agents.question(), config=config)
-    with pytest.raises(errors.RecordingIncomplete, match="earlier state"):
+        run = wb.record(folders, lambda given: list(agent(given)), agents.question())
+    with pytest.raises(errors.RecordingIncomplete, match="locked"):
         wb.replay(run, graph)
 
 
