@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from workbench.schema import RunHeader
 from workbench.store.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from workbench.capture.session import OnError
     from workbench.schema import Effect
@@ -110,34 +111,38 @@ def record_into(
 
 def tell(session: Session) -> None:
     """Warn of what a recording lacks."""
-    if session.journal.ended:
-        warnings.warn(
+    for said in [*_lacks(session.journal), *_gaps(session)]:
+        warnings.warn(said, RecordingWarning, stacklevel=4)
+
+
+def _lacks(journal: Journal) -> Iterator[str]:
+    if journal.ended:
+        yield (
             f"the run was ended by the server while it was recorded: "
-            f"{session.journal.unsent} later events were not stored",
-            RecordingWarning,
-            stacklevel=4,
+            f"{journal.unsent} later events were not stored"
         )
-    elif session.journal.spooled:
-        warnings.warn(
-            f"{session.journal.spooled} events wait on this machine's disk "
-            f"({session.journal.error}): `workbench spool flush` sends them",
-            RecordingWarning,
-            stacklevel=4,
+        return
+    if journal.spooled:
+        yield (
+            f"{journal.spooled} events wait on this machine's disk "
+            f"({journal.error}): `workbench spool flush` sends them"
         )
-    elif session.journal.error is not None:
-        warnings.warn(
-            f"the recording is incomplete: {session.journal.unsent} events could not be stored "
-            f"({session.journal.error})",
-            RecordingWarning,
-            stacklevel=4,
+    if journal.unsent or (journal.error is not None and not journal.spooled):
+        why = journal.error or "neither memory nor disk nor store had room for them"
+        yield f"the recording is incomplete: {journal.unsent} events could not be stored ({why})"
+    if journal.stubs:
+        yield (
+            f"{journal.stubs} events are stored without their contents, "
+            "which the server would not take: their quality is truncated"
         )
+
+
+def _gaps(session: Session) -> Iterator[str]:
     if session.gaps:
         named = ", ".join(sorted({f"{gap['kind']} {gap['name']}" for gap in session.gaps}))
-        warnings.warn(
+        yield (
             f"{len(session.gaps)} calls were not recorded ({named}): "
-            "the run cannot be replayed exactly",
-            RecordingWarning,
-            stacklevel=4,
+            "the run cannot be replayed exactly"
         )
 
 
@@ -226,13 +231,12 @@ def record(
 
 def run_of(store: Store, header: RunHeader, session: Session, run_id: str, *, status: str) -> Run:
     """Return a recorded run, to be read later where the store cannot show it yet."""
-    try:
-        return store.run(run_id)
-    except StoreError:
-        if session.journal.error is None:
-            raise
-        known = {"run_id": run_id, "name": header.name, "agent": header.agent, "status": status}
-        return Run(store, known)
+    # Whoever could not be reached is not asked again: it would hold the agent's host.
+    if session.journal.error is None or session.journal.ended:
+        with suppress(StoreError):  # it went away this moment
+            return store.run(run_id)
+    known = {"run_id": run_id, "name": header.name, "agent": header.agent, "status": status}
+    return Run(store, known)
 
 
 def default_name(agent: agents.Agent) -> str:
