@@ -14,9 +14,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from pathlib import PurePath
+from fractions import Fraction
+from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 import orjson
@@ -24,12 +26,13 @@ import orjson
 from workbench.schema import EMPTY, Event
 
 SIGNATURE_VERSION = 1
+DEEPEST = 50
+"""How many levels of JSON below a recorded value a container may lie: a server takes 64 in all."""
 
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 _fits_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _event_encoder = msgspec.json.Encoder()
 
-Encode = Callable[[Any], Any]
 Decode = Callable[[str, Any], Any]
 
 
@@ -48,32 +51,55 @@ def dumps_plain(value: Any) -> bytes | None:
     >>> dumps_plain({"b": 1, "a": [None, 0.5]}), dumps_plain({"a": (1,)}), dumps_plain("\ud800")
     (b'{"a":[null,0.5],"b":1}', None, None)
     """
+    return _plain(value, orjson.OPT_SORT_KEYS)
+
+
+def dumps_plain_in_order(value: Any) -> bytes | None:
+    """Return what `dumps_plain` does, with the keys of objects in the order they have."""
+    return _plain(value, 0)
+
+
+def dumps_in_order(value: Any) -> bytes:
+    """Return a JSON value's bytes with the keys of objects in the order they have.
+
+    No hash is over these: they are for values that an agent gets again, and may go through.
+    """
+    return orjson.dumps(value)
+
+
+def _plain(value: Any, option: int) -> bytes | None:
     try:
-        if _is_plain(value):
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, RecursionError):
-        pass  # too large a number, no UTF-8, too deep or without end
+        if _is_plain(value, DEEPEST):
+            return orjson.dumps(value, option=option)
+    except (TypeError, RuntimeError):
+        pass  # too large a number, no UTF-8, or changed by another thread meanwhile
     return None
 
 
 _PLAIN = frozenset((str, int, bool, type(None)))
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Any, levels: int) -> bool:  # noqa: PLR0911 - the usual ones first
     kind = type(value)
     if kind in _PLAIN:
         return True
+    if kind is float:
+        return math.isfinite(value)
+    if levels == 0:
+        return False  # too deep, or without end
     if kind is dict:
         for key, item in value.items():
-            if type(key) is not str or (type(item) not in _PLAIN and not _is_plain(item)):
+            if type(key) is not str or (
+                type(item) not in _PLAIN and not _is_plain(item, levels - 1)
+            ):
                 return False
         return "$type" not in value
     if kind is list:
-        for item in value:  # noqa: SIM110 - a generator takes twice as long
-            if type(item) not in _PLAIN and not _is_plain(item):
+        for item in value:
+            if type(item) not in _PLAIN and not _is_plain(item, levels - 1):
                 return False
         return True
-    return kind is float and math.isfinite(value)
+    return False
 
 
 def digest_of(value: Any) -> str:
@@ -94,16 +120,8 @@ def is_sha256(text: str) -> bool:
 # ---- values that JSON has not
 
 
-def freeze(value: Any, *, encode: Encode | None = None) -> tuple[Any, bool]:
+def freeze(value: Any) -> tuple[Any, bool]:
     """Turn any value into JSON, and say whether something of it was lost.
-
-    Parameters
-    ----------
-    value
-        Anything an agent passes around.
-    encode
-        Called with an object that is not of the known types; returns its ``{"$type": …, "$value":
-        …}`` form with a JSON value, or ``NotImplemented``.
 
     Returns
     -------
@@ -116,110 +134,171 @@ def freeze(value: Any, *, encode: Encode | None = None) -> tuple[Any, bool]:
     ({'when': {'$type': 'tuple', '$value': [1, 2]}, \
 'big': {'$type': 'int', '$value': '1180591620717411303424'}}, False)
     """
-    freezer = _Freezer(encode)
-    return freezer.freeze(value), freezer.lossy
+    freezer = Freezer()
+    return freezer(value), freezer.lossy
 
 
-class _Freezer:
-    def __init__(self, encode: Encode | None) -> None:
-        self.encode = encode
+class Freezer:
+    """Turns values into JSON, and remembers whether any of them lost something.
+
+    Whatever a value is and does, it is never raised from here. Containers are copied before they
+    are read, since other threads may change them meanwhile.
+
+    Attributes
+    ----------
+    lossy
+        Whether something was kept only by its type and repr.
+    deepest
+        How many levels of JSON a container may lie below the value; what lies deeper is lost.
+    """
+
+    deepest = 200
+
+    def __init__(self) -> None:
         self.lossy = False
+        self._depth = 0
         self._open: set[int] = set()
 
-    def freeze(self, value: Any) -> Any:
+    def __call__(self, value: Any) -> Any:
+        """Return a value as JSON."""
         kind = type(value)
         if value is None or kind is bool:
             return value
         if kind is str:
             return value if _is_utf8(value) else _tagged("str", _b64(_surrogates(value)))
         if kind is int:
-            return value if _SMALLEST <= value <= _LARGEST else _tagged("int", str(value))
+            return value if _SMALLEST <= value <= _LARGEST else _tagged("int", _digits(value))
         if kind is float:
             return value if math.isfinite(value) else _tagged("float", repr(value))
-        if kind in (list, tuple, dict, set, frozenset):
-            return self._container(value)
-        return self._other(value)
+        return self._deeper(value, kind)
 
-    def _container(self, value: Any) -> Any:
-        if id(value) in self._open:
+    def encode(self, value: Any, kind: type) -> Any:  # noqa: ARG002 - of a subclass
+        """Return the form of an object of no known type, or NotImplemented."""
+        return NotImplemented
+
+    def unknown(self, value: Any) -> dict[str, Any]:
+        """Return what is left of an object that cannot be restored: its type and repr."""
+        self.lossy = True
+        return _tagged("object", {"class": type_name(type(value)), "repr": repr_of(value)})
+
+    def _deeper(self, value: Any, kind: type) -> Any:
+        if id(value) in self._open or self._depth > self.deepest:
             self.lossy = True
-            return _tagged("cycle", type(value).__name__)
+            return _tagged("cycle" if id(value) in self._open else "deep", type_name(kind))
+        depth, self._depth = self._depth, self._depth + (1 if kind is list or kind is dict else 3)
         self._open.add(id(value))
         try:
-            return self._open_container(value)
+            return self._form(value, kind)
+        except Exception:  # noqa: BLE001 - a stranger's object may raise whatever is asked of it
+            return self.unknown(value)
         finally:
+            self._depth = depth
             self._open.discard(id(value))
 
-    def _open_container(self, value: Any) -> Any:
-        if type(value) is dict:
-            plain = all(type(k) is str and _is_utf8(k) for k in value) and "$type" not in value
-            if plain:
-                return {k: self.freeze(v) for k, v in value.items()}
-            return _tagged("dict", [[self.freeze(k), self.freeze(v)] for k, v in value.items()])
-        items = [self.freeze(item) for item in value]
-        if type(value) is list:
-            return items
-        if type(value) is tuple:
-            return _tagged("tuple", items)
-        return _tagged(type(value).__name__, sorted(items, key=dumps))
-
-    def _other(self, value: Any) -> Any:
-        if self.encode is not None:
-            form = self.encode(value)
-            if form is not NotImplemented:
-                return form
-        known = _known_form(value)
+    def _form(self, value: Any, kind: type) -> Any:
+        if kind is dict:
+            return self._dict(value.copy())
+        if kind is list:
+            return [self(item) for item in value.copy()]
+        if kind is tuple:
+            return _tagged("tuple", [self(item) for item in value])
+        if kind is set or kind is frozenset:
+            items = [self(item) for item in value.copy()]
+            return _tagged(kind.__name__, sorted(items, key=dumps))
+        known = _KNOWN.get(kind)
         if known is not None:
-            return known
-        self.lossy = True
-        return _tagged("object", {"class": type_name(type(value)), "repr": _safe_repr(value)})
+            return _tagged(known[0], self(known[1](value)))
+        form = self.encode(value, kind)
+        return self.unknown(value) if form is NotImplemented else form
+
+    def _dict(self, value: dict[Any, Any]) -> Any:
+        if "$type" not in value and all(type(k) is str and _is_utf8(k) for k in value):
+            return {k: self(v) for k, v in value.items()}
+        self._depth += 2
+        return _tagged("dict", [[self(k), self(v)] for k, v in value.items()])
 
 
-_KNOWN: tuple[tuple[tuple[type, ...], str, Callable[[Any], Any]], ...] = (
-    ((bytes, bytearray, memoryview), "bytes", lambda v: _b64(bytes(v))),
-    ((datetime,), "datetime", lambda v: v.isoformat()),
-    ((date,), "date", lambda v: v.isoformat()),
-    ((time,), "time", lambda v: v.isoformat()),
-    ((timedelta,), "timedelta", lambda v: [v.days, v.seconds, v.microseconds]),
-    ((Decimal,), "decimal", str),
-    ((UUID,), "uuid", str),
-    ((PurePath,), "path", str),
-    ((complex,), "complex", lambda v: [repr(v.real), repr(v.imag)]),
-)
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
-def _known_form(value: Any) -> dict[str, Any] | None:
-    for kinds, tag, write in _KNOWN:
-        if isinstance(value, kinds):
-            return _tagged(tag, write(value))
-    return None
+def _bytes_of(value: memoryview) -> str:
+    if value.format != "B" or value.ndim != 1:
+        raise TypeError("bytes alone do not tell what they are")
+    return _b64(value.tobytes())
+
+
+def _moment(value: datetime) -> str | list[Any]:
+    """Return a time as text; where it has a named zone, by the clock there, the zone and fold."""
+    zone = value.tzinfo
+    if type(zone) is ZoneInfo and zone.key:
+        return [value.replace(tzinfo=None).isoformat(), zone.key, value.fold]
+    return value.isoformat()
+
+
+def _time_of_day(value: time) -> str:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise TypeError("a time of day alone has no offset in this zone")
+    return value.isoformat()
+
+
+_KNOWN: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    bytes: ("bytes", _b64),
+    bytearray: ("bytearray", lambda v: _b64(bytes(v))),
+    memoryview: ("memoryview", _bytes_of),
+    datetime: ("datetime", _moment),
+    date: ("date", lambda v: v.isoformat()),
+    time: ("time", _time_of_day),
+    timedelta: ("timedelta", lambda v: [v.days, v.seconds, v.microseconds]),
+    Decimal: ("decimal", str),
+    Fraction: ("fraction", str),
+    UUID: ("uuid", str),
+    PosixPath: ("path", str),
+    WindowsPath: ("path", str),
+    PurePosixPath: ("posix_path", str),
+    PureWindowsPath: ("windows_path", str),
+    complex: ("complex", lambda v: [repr(v.real), repr(v.imag)]),
+    range: ("range", lambda v: [v.start, v.stop, v.step]),
+}
+
+
+def _restored_moment(value: Any) -> datetime:
+    if type(value) is str:
+        return datetime.fromisoformat(value)
+    at, zone, fold = value
+    return datetime.fromisoformat(at).replace(tzinfo=ZoneInfo(zone), fold=fold)
 
 
 _RESTORE: dict[str, Callable[[Any], Any]] = {
     "str": lambda v: base64.b64decode(v).decode("utf-8", "surrogatepass"),
-    "int": int,
+    "int": lambda v: int(v, 16) if "x" in v else int(v),
     "float": float,
     "bytes": base64.b64decode,
-    "datetime": datetime.fromisoformat,
+    "bytearray": lambda v: bytearray(base64.b64decode(v)),
+    "memoryview": lambda v: memoryview(base64.b64decode(v)),
+    "datetime": _restored_moment,
     "date": date.fromisoformat,
     "time": time.fromisoformat,
     "timedelta": lambda v: timedelta(*v),
     "decimal": Decimal,
+    "fraction": Fraction,
     "uuid": UUID,
-    "path": PurePath,
+    "path": Path,
+    "posix_path": PurePosixPath,
+    "windows_path": PureWindowsPath,
     "complex": lambda v: complex(float(v[0]), float(v[1])),
-}
-_COLLECTIONS: dict[str, Callable[[Iterable[Any]], Any]] = {
+    "range": lambda v: range(*v),
     "tuple": tuple,
     "set": set,
     "frozenset": frozenset,
+    "dict": dict,
 }
 
 
 def thaw(value: Any, *, decode: Decode | None = None) -> Any:
-    """Restore what `freeze` wrote; ``decode(tag, value)`` restores the tags of an `encode` hook.
+    """Restore what `Freezer` wrote; ``decode(tag, value)`` restores the tags of its `encode`.
 
-    A tag that nobody knows stays as it is written.
+    A tag that nobody knows, or whose value cannot be restored, stays as it is written.
     """
     if type(value) is list:
         return [thaw(item, decode=decode) for item in value]
@@ -228,17 +307,17 @@ def thaw(value: Any, *, decode: Decode | None = None) -> Any:
     tag = value.get("$type")
     if type(tag) is not str or value.keys() != {"$type", "$value"}:
         return {k: thaw(v, decode=decode) for k, v in value.items()}
-    restored = _restored(tag, value["$value"], decode)
+    try:
+        restored = _restored(tag, value["$value"], decode)
+    except Exception:  # noqa: BLE001 - a class that changed, or a form that nobody wrote
+        return value
     return value if restored is NotImplemented else restored
 
 
 def _restored(tag: str, inner: Any, decode: Decode | None) -> Any:
-    if tag in _RESTORE:
-        return _RESTORE[tag](inner)
-    if tag == "dict":
-        return {thaw(k, decode=decode): thaw(v, decode=decode) for k, v in inner}
-    if tag in _COLLECTIONS:
-        return _COLLECTIONS[tag](thaw(item, decode=decode) for item in inner)
+    restore = _RESTORE.get(tag)
+    if restore is not None:
+        return restore(thaw(inner, decode=decode))
     return NotImplemented if decode is None else decode(tag, inner)
 
 
@@ -264,15 +343,53 @@ def comparable(frozen: Any) -> Any:
 
 def type_name(kind: type) -> str:
     """Return ``module:qualified name`` of a class."""
-    return f"{kind.__module__}:{kind.__qualname__}"
+    try:
+        return as_text(f"{kind.__module__}:{kind.__qualname__}")
+    except Exception:  # noqa: BLE001 - a stranger's metaclass
+        return "?:?"
+
+
+_LONGEST_REPR = 2000
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def repr_of(value: Any) -> str:
+    """Return the beginning of a value's repr, without addresses, whatever asking for it does.
+
+    Examples
+    --------
+    >>> repr_of(object())
+    '<object object>'
+    """
+    try:
+        text = str.__getitem__(repr(value), slice(_LONGEST_REPR))
+        return _ADDRESS.sub("", as_text(text))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a stranger's __repr__ must not stop a recording
+        return f"<repr raised {type_name(type(error))}>"
+
+
+def as_text(text: str) -> str:
+    r"""Return a text with halves of surrogate pairs, which no JSON may hold, as escapes.
+
+    Examples
+    --------
+    >>> as_text("caf\u00e9 \ud800")
+    'café \\ud800'
+    """
+    return text if _is_utf8(text) else text.encode("utf-8", "backslashreplace").decode()
+
+
+_MANY_BITS = 2**13  # Python writes no decimal numbers of many thousand digits
+
+
+def _digits(value: int) -> str:
+    return str(value) if value.bit_length() < _MANY_BITS else hex(value)
 
 
 def _tagged(tag: str, value: Any) -> dict[str, Any]:
     return {"$type": tag, "$value": value}
-
-
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _is_utf8(text: str) -> bool:
@@ -287,13 +404,6 @@ def _is_utf8(text: str) -> bool:
 
 def _surrogates(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-
-
-def _safe_repr(value: Any) -> str:
-    try:
-        return repr(value).encode("utf-8", "backslashreplace").decode()[:2000]
-    except Exception as error:  # noqa: BLE001 - a stranger's __repr__ must not stop a recording
-        return f"<repr raised {type(error).__name__}>"
 
 
 # ---- hashes

@@ -5,12 +5,13 @@ A body holds no id of its own: frameworks stamp a new one in every run. The id t
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
+import pydantic
 from langchain_core import messages as lc
 
-from workbench.hashing import type_name
+from workbench.capture import names
+from workbench.hashing import as_text, type_name
 
 Frozen = Any
 
@@ -34,7 +35,8 @@ _PLACED = frozenset({"id", "type", "content", "name", "tool_calls", "tool_call_i
 def role_of(message: lc.BaseMessage) -> str:
     """Return the role a message has in every body: system, user, assistant or tool."""
     kind = message.type.removesuffix("MessageChunk").lower()
-    return _ROLES.get(kind) or getattr(message, "role", None) or ("tool" if kind else "user")
+    own = _ROLES.get(kind) or getattr(message, "role", None)
+    return as_text(str(own)) if own else ("tool" if kind else "user")
 
 
 def message_fields(message: lc.BaseMessage) -> dict[str, Any]:
@@ -46,31 +48,59 @@ def message_fields(message: lc.BaseMessage) -> dict[str, Any]:
 
 
 def to_body(message: lc.BaseMessage, freeze: Any) -> dict[str, Frozen]:
-    """Return the pooled form of a message; ``freeze`` turns a value into canonical JSON."""
+    """Return the pooled form of a message; ``freeze`` is a `Freezer`."""
     fields = message_fields(message)
     body: dict[str, Frozen] = {"role": role_of(message), "content": freeze(message.content)}
-    extra: dict[str, Frozen] = {"type": message.type}
-    if type(message) is not _CLASSES.get(message.type):
-        extra["class"] = type_name(type(message))
+    extra: dict[str, Frozen] = {"type": _word(message.type, freeze)}
+    kind = type(message)
+    if kind is not _CLASSES.get(message.type):
+        extra["class"] = type_name(kind)
+        if names.found(extra["class"]) is not kind:
+            freeze.lossy = True
     calls = fields.get("tool_calls")
+    placed = _PLACED
     if calls:
-        body["tool_calls"] = [_tool_call(call, freeze) for call in calls]
+        if all(map(_is_tool_call, calls)):
+            body["tool_calls"] = [_tool_call(call, freeze) for call in calls]
+        else:  # set past all checks
+            placed = _PLACED - {"tool_calls"}
     if fields.get("name") is not None:
-        body["name"] = fields["name"]
+        body["name"] = _word(fields["name"], freeze)
     if fields.get("tool_call_id") is not None:
-        body["tool_call_id"] = fields["tool_call_id"]
-    if fields.get("status") == "error":
+        body["tool_call_id"] = _word(fields["tool_call_id"], freeze)
+    if type(fields.get("status")) is str and fields["status"] == "error":
         body["error"] = True
     extra.update(
-        (key, freeze(value))
+        (as_text(str(key)), freeze(value))
         for key, value in fields.items()
-        if key not in _PLACED and value is not None and value not in ({}, [])
+        if key not in placed and not _is_nothing(value)
     )
     return {**body, "extra": extra}
 
 
+def _word(value: Any, freeze: Any) -> str | None:
+    """Return what every reader of a body takes for text: a name or an id."""
+    if value is None or (type(value) is str and value.isascii()):
+        return value
+    text = as_text(str(value))
+    freeze.lossy = freeze.lossy or text != value
+    return text
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (type(value) in (dict, list) and not value)
+
+
+def _is_tool_call(call: Any) -> bool:
+    return type(call) is dict and "name" in call and "args" in call
+
+
 def _tool_call(call: dict[str, Any], freeze: Any) -> dict[str, Frozen]:
-    form = {"id": call.get("id"), "name": call["name"], "arguments": freeze(call["args"])}
+    form = {
+        "id": _word(call.get("id"), freeze),
+        "name": _word(call["name"], freeze),
+        "arguments": freeze(call["args"]),
+    }
     rest = {k: freeze(v) for k, v in call.items() if k not in ("id", "name", "args", "type")}
     return {**form, "extra": rest} if rest else form
 
@@ -98,7 +128,10 @@ def from_body(body: dict[str, Frozen], thaw: Any, *, id: str | None = None) -> A
         fields.pop("tool_calls", None)
     if kind == "remove":
         fields.pop("content")
-    return cls(**fields)
+    try:
+        return cls(**fields)
+    except pydantic.ValidationError:  # it was made past all checks
+        return cls.model_construct(**fields)
 
 
 def _restored_call(call: dict[str, Any], thaw: Any) -> dict[str, Any]:
@@ -115,8 +148,7 @@ def _kind_of(body: dict[str, Any]) -> str:
 
 def _message_class(path: str | None, kind: str) -> type[lc.BaseMessage]:
     if path is not None:
-        module, _, name = path.partition(":")
-        found = getattr(import_module(module), name, None)
+        found = names.found(path)
         if isinstance(found, type) and issubclass(found, lc.BaseMessage):
             return found
     return _CLASSES.get(kind, lc.HumanMessage)

@@ -42,11 +42,16 @@ def stub(line: bytes, why: WorkbenchError) -> bytes:
     elif event.event_type == "call_ended":
         body = {"outcome": {"value": said}}
     texts = {
-        name: text[:_LONGEST_TEXT]
+        name: fitted
         for name in _TEXTS
-        if (text := getattr(event, name)) is not None and len(text) > _LONGEST_TEXT
+        if (text := getattr(event, name)) is not None and (fitted := _fitted(text)) != text
     }
     empty = msgspec.structs.replace(
         event, payload=msgspec.Raw(hashing.dumps(body)), quality="truncated", **texts
     )
     return msgspec.json.encode(hashing.sealed(empty)) + b"\n"
+
+
+def _fitted(text: str) -> str:
+    """Return a text that every column can hold: no store takes a NUL, and none takes any length."""
+    return text[:_LONGEST_TEXT].replace("\0", "\\x00")
