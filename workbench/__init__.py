@@ -22,6 +22,13 @@ _HOMES = {
     "tool_effects": "workbench.capture",
     "call": "workbench.capture",
     "root": "workbench.capture",
+    "step": "workbench.capture",
+    "model": "workbench.capture",
+    "tool": "workbench.capture",
+    "retriever": "workbench.capture",
+    "planner": "workbench.capture",
+    "validator": "workbench.capture",
+    "safety": "workbench.capture",
 }
 
 __all__ = list(_HOMES)

@@ -170,9 +170,10 @@ class CallEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came back, or what was raised.
 
     ``outcome`` is ``{"message": digest}`` where it is a message (pooled), ``{"documents": […]}``
-    for a retriever, else ``{"value": …}``. ``exception`` has ``class`` (``module:name``),
-    ``message`` and ``args``. ``usage`` is the source's own usage record. ``index`` is the source's
-    own number of the message, ``message_id`` the id that was left out of the message's digest.
+    for a retriever, else ``{"value": …}``; of a generator that returned something also
+    ``returned``. ``exception`` has ``class`` (``module:name``), ``message`` and ``args``. ``usage``
+    is the source's own usage record. ``index`` is the source's own number of the message,
+    ``message_id`` the id that was left out of the message's digest.
     """
 
     outcome: dict[str, Any] | None = None

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from workbench.capture.decorators import model, planner, retriever, safety, tool, validator
 from workbench.capture.effects import tool_effects
 from workbench.capture.functions import call, root
 from workbench.capture.record import RecordingWarning, record
+from workbench.capture.steps import step
 
-__all__ = ["RecordingWarning", "call", "record", "root", "tool_effects"]
+__all__ = [
+    "RecordingWarning",
+    "call",
+    "model",
+    "planner",
+    "record",
+    "retriever",
+    "root",
+    "safety",
+    "step",
+    "tool",
+    "tool_effects",
+    "validator",
+]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
+    from workbench.capture.functions import Normalise
     from workbench.schema import Effect, Kind
 
 _NONE: Mapping[str, Any] = {}
@@ -24,7 +25,8 @@ class Asked:
 
     ``written`` are the canonical bytes of ``request``, given instead of it where they were made
     already (never of a request that names pooled messages); ``bodies`` the pooled messages it
-    names; ``tool_call_id`` whom a tool's answer is addressed to.
+    names; ``tool_call_id`` whom a tool's answer is addressed to; ``normalise`` what of it may
+    differ in a cached replay; ``redacted`` says that its outcome stands for another.
     """
 
     __slots__ = (
@@ -35,6 +37,8 @@ class Asked:
         "kind",
         "lossy",
         "name",
+        "normalise",
+        "redacted",
         "tool_call_id",
         "written",
     )
@@ -50,6 +54,8 @@ class Asked:
         effect: Effect = "unknown",
         lossy: bool = False,
         tool_call_id: str | None = None,
+        normalise: Normalise | None = None,
+        redacted: bool = False,
     ) -> None:
         self.kind = kind
         self.name = name
@@ -58,6 +64,8 @@ class Asked:
         self.effect = effect
         self.lossy = lossy
         self.tool_call_id = tool_call_id
+        self.normalise = normalise
+        self.redacted = redacted
         self._request = request
         self._signature: str | None = None
 

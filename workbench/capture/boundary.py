@@ -8,20 +8,24 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from workbench.capture import exceptions, outcomes, outside, values
+from workbench.capture import exceptions, outcomes, outside, relays, values
 from workbench.capture import scope as scopes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from workbench.capture.asked import Asked
-    from workbench.capture.session import Answer, Opened, Session
+    from workbench.capture.session import Answer, Opened
 
-    Describe = Callable[..., Asked]
+    # None where nothing is asked
+    Describe = Callable[..., Asked | None]
 
 
 def _described(describe: Describe, here: scopes.Scope, args: Any, kwargs: Any) -> Any:
-    """Return what is asked, or None when it cannot be told: the agent goes on unrecorded."""
+    """Return what is asked, or None when it cannot be told: the agent goes on unrecorded.
+
+    Nothing is asked either by arguments that do not fit: such a call ends before it begins.
+    """
     try:
         return describe(here.session, *args, **kwargs)
     except Exception as error:  # noqa: BLE001 - capture never breaks the agent
@@ -36,11 +40,11 @@ def _named(args: Any) -> str:
     return str(getattr(owner, "name", None) or type(owner).__name__)
 
 
-def _applies(args: Any) -> scopes.Scope | None:
+def _applies(args: Any, named: str | None = None) -> scopes.Scope | None:
     """Return the scope a call is to be recorded in, or None where it is not ours."""
     here = scopes.current()
     if here is None:
-        outside.check(_named(args))
+        outside.check(named or _named(args))
         return None
     return None if here.in_call else here
 
@@ -59,7 +63,6 @@ def served(opened: Opened) -> Any:
         session.write_chunk(opened, pieces, at_ms=0.0)
     session.write_end(opened, came, status=answer.status)
     if came.exception is not None:
-        session.ask_within(opened)
         raise exceptions.from_record(came.exception)
     return restored(opened)
 
@@ -76,13 +79,15 @@ def restored(opened: Opened) -> Any:
     return value if opened.streams else outcomes.as_message(value)
 
 
-def calling(describe: Describe, *, documents: bool = False) -> Callable[[Any], Any]:
-    """Return a wrapper for a synchronous entry."""
+def calling(
+    describe: Describe, *, documents: bool = False, named: str | None = None
+) -> Callable[[Any], Any]:
+    """Return a wrapper for a synchronous entry; ``named`` is what people know it by."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def entry(*args: Any, **kwargs: Any) -> Any:
-            here = _applies(args)
+            here = _applies(args, named)
             if here is None:
                 return original(*args, **kwargs)
             asked = _described(describe, here, args, kwargs)
@@ -107,13 +112,15 @@ def calling(describe: Describe, *, documents: bool = False) -> Callable[[Any], A
     return wrap
 
 
-def awaiting(describe: Describe, *, documents: bool = False) -> Callable[[Any], Any]:
+def awaiting(
+    describe: Describe, *, documents: bool = False, named: str | None = None
+) -> Callable[[Any], Any]:
     """Return a wrapper for an asynchronous entry."""
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         async def entry(*args: Any, **kwargs: Any) -> Any:
-            here = _applies(args)
+            here = _applies(args, named)
             if here is None:
                 return await original(*args, **kwargs)
             asked = _described(describe, here, args, kwargs)
@@ -138,10 +145,6 @@ def awaiting(describe: Describe, *, documents: bool = False) -> Callable[[Any], 
     return wrap
 
 
-def _pieces(opened: Opened) -> list[Any]:
-    return [] if opened.stream is None else opened.stream.pieces
-
-
 def _inside(opened: Opened) -> scopes.Scope:
     place = opened.place
     inside = place.inside
@@ -154,119 +157,100 @@ def _inside(opened: Opened) -> scopes.Scope:
 # ---- streams
 
 
-def streaming(describe: Describe) -> Callable[[Any], Any]:
+def streaming(describe: Describe, *, named: str | None = None) -> Callable[[Any], Any]:
     """Return a wrapper for an entry that gives an iterator."""
-
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def entry(*args: Any, **kwargs: Any) -> Any:
-            here = _applies(args)
-            asked = None if here is None else _described(describe, here, args, kwargs)
-            if here is None or asked is None:
-                return original(*args, **kwargs)
-            return _stream(here, asked, lambda: original(*args, **kwargs))
-
-        return entry
-
-    return wrap
+    return _relayed(relays.relay, describe, named)
 
 
-def _stream(here: scopes.Scope, asked: Asked, start: Callable[[], Any]) -> Iterator[Any]:
-    session = here.session
-    opened = session.begin(here, asked, streams=True)
-    if opened.answer is not None:
-        yield from _served_stream(session, opened)
-        return
-    live = iter(start())
-    try:
-        while True:
-            former = scopes.enter(_inside(opened))
-            try:
-                piece = next(live)
-            except StopIteration:
-                break
-            finally:
-                scopes.enter(former)
-            session.piece(opened, piece)
-            yield piece
-    except GeneratorExit:
-        session.cancelled(opened)
-        getattr(live, "close", lambda: None)()
-        raise
-    except BaseException as error:
-        session.failed(opened, error)
-        raise
-    session.ended(opened, outcomes.folded(_pieces(opened)))
-
-
-def astreaming(describe: Describe) -> Callable[[Any], Any]:
+def astreaming(describe: Describe, *, named: str | None = None) -> Callable[[Any], Any]:
     """Return a wrapper for an entry that gives an asynchronous iterator."""
+    return _relayed(relays.arelay, describe, named)
 
+
+def _relayed(relay: Any, describe: Describe, named: str | None) -> Callable[[Any], Any]:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def entry(*args: Any, **kwargs: Any) -> Any:
-            here = _applies(args)
+            here = _applies(args, named)
             asked = None if here is None else _described(describe, here, args, kwargs)
             if here is None or asked is None:
                 return original(*args, **kwargs)
-            return _astream(here, asked, lambda: original(*args, **kwargs))
+            begin = functools.partial(_begun, here, asked)
+            return relay(begin, functools.partial(original, *args, **kwargs))
 
         return entry
 
     return wrap
 
 
-async def _astream(
+def _begun(
     here: scopes.Scope, asked: Asked, start: Callable[[], Any]
-) -> AsyncIterator[Any]:
-    session = here.session
-    opened = session.begin(here, asked, streams=True)
+) -> tuple[relays.Watch, Callable[[], Any]]:
+    """Begin a stream when its first piece is wanted, be it after its recording."""
+    if here.session.closed:
+        return relays.Nobody(), start
+    opened = here.session.begin(here, asked, streams=True)
     if opened.answer is not None:
-        for piece in _served_stream(session, opened):
-            yield piece
-        return
-    live = aiter(start())
-    try:
-        while True:
-            former = scopes.enter(_inside(opened))
-            try:
-                piece = await anext(live)
-            except StopAsyncIteration:
-                break
-            finally:
-                scopes.enter(former)
-            session.piece(opened, piece)
-            yield piece
-    except GeneratorExit:
-        session.cancelled(opened)
-        if hasattr(live, "aclose"):
-            await live.aclose()
-        raise
-    except BaseException as error:
-        session.failed(opened, error)
-        raise
-    session.ended(opened, outcomes.folded(_pieces(opened)))
+        return relays.Nobody(), functools.partial(_served_stream, opened)
+    return _Watched(opened), start
 
 
-def _served_stream(session: Session, opened: Opened) -> Iterator[Any]:
+class _Watched:
+    """A call that streams, as `relays` tells of it."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened, self._session = opened, opened.session
+        self.scope = _inside(opened)
+
+    def piece(self, piece: Any) -> None:
+        self._session.piece(self._opened, piece)
+
+    def fed(self) -> None:
+        self._session.fed(self._opened)
+
+    def cancelled(self) -> None:
+        self._session.cancelled(self._opened)
+
+    def failed(self, error: BaseException) -> None:
+        self._session.failed(self._opened, error)
+
+    def ended(self, returned: Any) -> None:
+        stream = self._opened.stream
+        value = outcomes.folded([] if stream is None else stream.pieces)
+        self._session.ended(self._opened, value, returned=returned)
+
+
+def _served_stream(opened: Opened) -> Generator[Any, Any, Any]:
     """Give the recorded pieces again; write the end when the reader has had what was recorded."""
-    answer = _answer(opened)
+    answer, session = _answer(opened), opened.session
+    came = answer.came
     try:
-        if answer.pieces is None:
-            if answer.came.exception is None:
-                yield outcomes.as_chunk(restored(opened))
-        else:
-            for pieces in answer.pieces:
-                session.write_chunk(opened, pieces, at_ms=0.0)
-                for piece in pieces:
-                    yield values.thaw(piece)
-            if answer.status == "cancelled" and answer.came.exception is None:
-                session.past_end(opened)
+        yield from _served_pieces(opened)
     except GeneratorExit:
         if answer.status != "cancelled":
             session.left_early(opened)
-        session.write_end(opened, answer.came, status="cancelled")
+        session.write_end(opened, came, status="cancelled")
         raise
-    session.write_end(opened, answer.came, status=answer.status)
-    if answer.came.exception is not None:
-        raise exceptions.from_record(answer.came.exception)
+    except BaseException:  # thrown in by the reader, as it was when this was recorded
+        if came.exception is None:
+            session.left_early(opened)
+        session.write_end(opened, came, status=answer.status)
+        raise
+    session.write_end(opened, came, status=answer.status)
+    if came.exception is not None:
+        raise exceptions.from_record(came.exception)
+    return values.thaw((came.outcome or {}).get("returned"))
+
+
+def _served_pieces(opened: Opened) -> Generator[Any, Any, None]:
+    answer, session = _answer(opened), opened.session
+    if answer.pieces is None:
+        if answer.came.exception is None:
+            yield outcomes.as_chunk(restored(opened))
+        return
+    for pieces in answer.pieces:
+        session.write_chunk(opened, pieces, at_ms=0.0)
+        for piece in pieces:
+            yield values.thaw(piece)
+    if answer.status == "cancelled" and answer.came.exception is None:
+        session.past_end(opened)

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench import hashing
-from workbench.capture import boundary, roots, values
+from workbench.capture import boundary, callables, roots, values
 from workbench.capture.asked import Asked
 from workbench.capture.effects import tool_effects
 from workbench.errors import UsageError
 from workbench.schema import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from workbench.capture.session import Session
     from workbench.schema import Effect, Kind
 
-F = TypeVar("F", bound="Callable[..., Any]")
+F = TypeVar("F", bound=Callable[..., Any])
+# what is left of a request without its volatile parts, or JSON pointers to those
+Normalise = Callable[[dict[str, Any]], Any] | Sequence[str]
+
+_WRAPPERS = {
+    "call": boundary.calling,
+    "await": boundary.awaiting,
+    "stream": boundary.streaming,
+    "astream": boundary.astreaming,
+}
 
 
 def call(
-    *, kind: Kind = "tool", name: str | None = None, effect: Effect = "unknown"
+    *,
+    kind: Kind = "tool",
+    name: str | None = None,
+    effect: Effect = "unknown",
+    normalise: Normalise | None = None,
 ) -> Callable[[F], F]:
     """Make a function a call: recorded with its arguments and what it gives back, and replayed.
+
+    Functions, coroutines, generators, asynchronous generators, methods of every sort, partials and
+    objects that can be called. ``self`` and ``cls`` are no part of what is asked.
 
     Parameters
     ----------
@@ -34,83 +48,100 @@ def call(
         What it is called in a recording; default the function's name.
     effect
         What it does to the world.
+    normalise
+        What of a request may differ in a replay of mode ``cached``: JSON pointers to its volatile
+        fields, as a divergence's ``changes`` name them, or a function that takes a request,
+        ``{"arguments": {…}}`` as canonical JSON, and returns what of it has to be equal. Neither
+        the recording nor the exact signature is touched.
 
     Raises
     ------
     UsageError
-        No such kind, or effect.
+        No such kind, or effect, or no JSON pointers.
 
     Examples
     --------
-    >>> @call(effect="read")
-    ... def look_up(order: str) -> str:
+    >>> @call(kind="http", effect="read", normalise=["/arguments/asked_at"])
+    ... def look_up(order: str, asked_at: str) -> str:
     ...     return f"order {order}"
-    >>> look_up("A1")
+    >>> look_up("A1", "10:30")
     'order A1'
     """
     if kind not in KINDS:
         raise UsageError("no such kind of call", expected=list(KINDS), found=kind)
+    _check_pointers(normalise)
     declare = tool_effects(effect)
 
-    def decorate(function: F) -> F:
-        describe = _describing(function, kind=kind, name=name or function.__name__, effect=effect)
-        if inspect.isasyncgenfunction(function):
-            wrap = boundary.astreaming(describe)
-        elif inspect.isgeneratorfunction(function):
-            wrap = boundary.streaming(describe)
-        elif inspect.iscoroutinefunction(function):
-            wrap = boundary.awaiting(describe)
-        else:
-            wrap = boundary.calling(describe)
-        wrapped: F = declare(wrap(function))
-        return wrapped
+    def wrap(function: Any, way: callables.Way) -> Any:
+        describe = describing(
+            function,
+            kind=kind,
+            name=name or callables.name_of(function),
+            effect=effect,
+            normalise=normalise,
+        )
+        return declare(_WRAPPERS[way](describe)(function))
 
-    return decorate
+    return lambda function: callables.dressed(function, wrap)
 
 
-def _describing(
-    function: Callable[..., Any], *, kind: Kind, name: str, effect: Effect
-) -> Callable[..., Asked]:
-    bound = _binding(function)
+def _check_pointers(normalise: Normalise | None) -> None:
+    if normalise is None or callable(normalise):
+        return
+    sound = not isinstance(normalise, str) and all(
+        isinstance(one, str) and one.startswith("/") for one in normalise
+    )
+    if not sound:
+        raise UsageError(
+            "normalise is neither a function nor JSON pointers",
+            expected='["/arguments/now", …]',
+            found=normalise,
+            hint="a divergence's changes name the pointers of what differed",
+        )
 
-    def describe(session: Session, *args: Any, **kwargs: Any) -> Asked:
-        arguments = bound(args, kwargs)
+
+def describing(
+    function: Any,
+    *,
+    kind: Kind,
+    name: str,
+    effect: Effect,
+    normalise: Normalise | None = None,
+    redacted: bool = False,
+) -> Callable[..., Asked | None]:
+    """Return what reads a call's request: None where the function does not take its arguments."""
+    bind = callables.binder(function)
+
+    def describe(session: Session, /, *args: Any, **kwargs: Any) -> Asked | None:
+        try:
+            arguments = bind(*args, **kwargs)
+        except TypeError:
+            return None
         declared = session.effects.of(name)
         known = effect if declared == "unknown" else declared
         written = hashing.dumps_plain({"arguments": arguments})
         if written is not None:
-            return Asked(kind=kind, name=name, written=written, effect=known)
+            return Asked(
+                kind=kind,
+                name=name,
+                written=written,
+                effect=known,
+                normalise=normalise,
+                redacted=redacted,
+            )
         freeze = values.Freezer()
         request = {"arguments": freeze(arguments)}
-        return Asked(kind=kind, name=name, request=request, lossy=freeze.lossy, effect=known)
+        return Asked(
+            kind=kind,
+            name=name,
+            request=request,
+            lossy=freeze.lossy,
+            effect=known,
+            normalise=normalise,
+            redacted=redacted,
+        )
 
     return describe
-
-
-def _binding(function: Callable[..., Any]) -> Callable[[Any, Any], dict[str, Any]]:
-    """Return what names the arguments of a call, the defaults of those left out among them."""
-    signature = inspect.signature(function)
-    parameters = signature.parameters.values()
-    names = [p.name for p in parameters]
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    simple = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
-    has_self = "self" in names
-
-    def in_full(args: Any, kwargs: Any) -> dict[str, Any]:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return {key: value for key, value in bound.arguments.items() if key != "self"}
-
-    def at_once(args: Any, kwargs: Any) -> dict[str, Any]:
-        found = dict(zip(names, args, strict=False), **kwargs)
-        if len(found) != len(args) + len(kwargs):  # too many, or one named twice
-            return in_full(args, kwargs)
-        if len(found) < len(names):
-            found = {**defaults, **found}
-        return found if found.keys() == wanted else in_full(args, kwargs)
-
-    wanted = frozenset(names)
-    return at_once if simple and not has_self else in_full
 
 
 def root(function: F) -> F:

@@ -110,6 +110,19 @@ def frozen(value: Any, *, pool: MessagePool) -> Came:
     )
 
 
+def returning(came: Came, returned: Any) -> Came:
+    """Return what a generator gave, with what it returned at its end."""
+    form, lossy = values.freeze(returned)
+    return Came(
+        outcome={**(came.outcome or {}), "returned": form},
+        usage=came.usage,
+        message_id=came.message_id,
+        bodies=came.bodies,
+        tokens=came.tokens,
+        lossy=came.lossy or lossy,
+    )
+
+
 def frozen_documents(documents: Any) -> Came:
     """Return the stored form of what a retriever found."""
     freeze = values.Freezer()

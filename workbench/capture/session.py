@@ -175,13 +175,17 @@ class Session:
             if self._stops:
                 self.journal.check()
 
-    def ended(self, opened: Opened, value: Any, *, documents: bool = False) -> None:
-        """Write what a call gave back."""
+    def ended(
+        self, opened: Opened, value: Any, *, documents: bool = False, returned: Any = None
+    ) -> None:
+        """Write what a call gave back; ``returned`` is what a generator returned beside that."""
         try:
             if documents:
                 came = outcomes.frozen_documents(value)
             else:
                 came = outcomes.frozen(value, pool=self.pool)
+            if returned is not None:
+                came = outcomes.returning(came, returned)
         except Exception as error:  # noqa: BLE001 - capture never breaks the agent
             came = outcomes.Came(outcome={"value": None}, lossy=True)
             self.gap(opened.asked.kind, opened.asked.name, reason=repr(error))
@@ -212,8 +216,8 @@ class Session:
     def write_end(self, opened: Opened, came: outcomes.Came, *, status: str) -> None:
         """Write the end of a call."""
         took = max(0.0, (perf_counter() - opened.started) * 1000)
-        if opened.stream is not None:
-            self._write_pieces(opened, opened.stream)
+        if opened.streams:
+            self._write_last(opened)
         with self.lock:
             self._lanes[opened.lane].open.pop(opened.step_id, None)
         self.journal.take(written.call_ended, opened, came, status, took)
@@ -237,6 +241,18 @@ class Session:
         at_ms = (perf_counter() - opened.started) * 1000 if at_ms is None else at_ms
         self.write_chunk(opened, stream.waiting, at_ms=at_ms)
         stream.waiting, stream.chunk_at = [], at_ms
+
+    def _write_last(self, opened: Opened) -> None:
+        """Write what waits; a stream that gave nothing has one empty chunk, and so is known."""
+        stream = _stream(opened)
+        if stream.chunks or stream.waiting:
+            self._write_pieces(opened, stream)
+        else:
+            self.write_chunk(opened, [], at_ms=(perf_counter() - opened.started) * 1000)
+
+    def fed(self, opened: Opened) -> None:
+        """Keep that a stream went on with what its reader sent: a replay cannot check that."""
+        _stream(opened).lossy = True
 
     def write_chunk(self, opened: Opened, pieces: list[Any], *, at_ms: float) -> None:
         """Write one chunk event."""
@@ -266,6 +282,9 @@ class Session:
 
     def ask_within(self, opened: Opened) -> None:
         """Ask again what an answered call asked a person; a recording answers none."""
+
+    def own_value(self, name: str, *, found: bool) -> None:
+        """Say that a variable's value was not recorded and is this process's, if it has one."""
 
     def past_end(self, opened: Opened) -> None:
         """Say that a stream was read further than it was recorded."""

@@ -9,8 +9,10 @@ from workbench import hashing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from workbench.capture.asked import Asked
     from workbench.capture.outcomes import Came
     from workbench.capture.session import Opened
+    from workbench.schema import Quality
 
     # an event's envelope without its writer's own fields, its payload, and the bodies it names
     Written = tuple[dict[str, Any], bytes, Mapping[str, Any]]
@@ -37,7 +39,7 @@ def call_started(opened: Opened) -> Written:
         "lane": opened.lane,
         "ordinal": opened.ordinal,
         "effect": asked.effect,
-        "quality": "lossy" if asked.lossy else "full",
+        "quality": _quality(asked, lossy=asked.lossy),
         "order": opened.order,
         "status": "running",
         "signature": asked.signature,
@@ -58,7 +60,7 @@ def call_ended(opened: Opened, came: Came, status: str, took_ms: float) -> Writt
         "name": asked.name,
         "lane": opened.lane,
         "ordinal": opened.ordinal,
-        "quality": "lossy" if lossy else "full",
+        "quality": _quality(asked, lossy=lossy),
         "status": status,
         "duration_ms": took_ms,
         "content_hash": hashing.content_hash_of_written(
@@ -68,6 +70,12 @@ def call_ended(opened: Opened, came: Came, status: str, took_ms: float) -> Writt
         **opened.labels,
     }
     return fields, came.payload, came.bodies
+
+
+def _quality(asked: Asked, *, lossy: bool) -> Quality:
+    if lossy:
+        return "lossy"
+    return "redacted" if asked.redacted else "full"
 
 
 def chunk(opened: Opened, payload: bytes) -> Written:

@@ -48,7 +48,7 @@ def certificate(
             "distributions": hashing.digest_of(code.get("distributions") or {}),
         },
         "rules": hashing.digest_of([]),
-        "normalisers": [],
+        "normalisers": played.normalisers,
         "divergences": [found.as_dict() for found in played.divergences],
         "notices": [found.as_dict() for found in played.notices],
         "states": "integrity, not authorship",

@@ -53,6 +53,7 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
         "notices": [values.freeze(found.as_dict())[0] for found in played.notices],
         "answered": [asdict(row) for row in played.answered],
         "unconsumed": played.unconsumed,
+        "normalisers": played.normalisers,
         "output": values.freeze(played.output)[0],
         "events": [msgspec.json.encode(event).decode() for event in kept.events],
         "bodies": kept.bodies,

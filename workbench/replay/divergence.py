@@ -19,6 +19,8 @@ DivergenceKind = Literal[
     "nondeterminism",
     "code_changed",
     "dependency_changed",
+    "own_value",
+    "normaliser_failed",
     "outcome_mismatch",
     "exception_mismatch",
     "stream_shape",

@@ -16,6 +16,7 @@ from workbench.replay import normal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from workbench.capture.functions import Normalise
     from workbench.recording import RecordedCall, Recording
     from workbench.replay.divergence import Divergence
 
@@ -35,6 +36,7 @@ class Question:
     bodies: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     order: str = "declared"
     streams: bool = False
+    normalise: Normalise | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,9 @@ class Engine:
         self.recording = recording
         self._unused: dict[int, RecordedCall] = {call.seq: call for call in recording.calls}
         self._reached: dict[str, int] = {}
+        # by the name of their calls: normalisers that found a match, and what others raised
+        self.normalisers: dict[str, Normalise] = {}
+        self.failed: dict[str, str] = {}
         self._by_lane: dict[tuple[str, str], list[RecordedCall]] = defaultdict(list)
         self._by_signature: dict[str, list[RecordedCall]] = defaultdict(list)
         for call in sorted(recording.calls, key=lambda c: c.seq):
@@ -88,8 +93,18 @@ class Engine:
     def _alike(self, asked: Question, call: RecordedCall) -> bool:
         if (asked.kind, asked.name) != (call.kind, call.name):
             return False
-        mine = normal.normalised(asked.request, {**self.recording.bodies, **asked.bodies})
-        return mine == normal.normalised(call.request, self.recording.bodies)
+        bodies, normalise = self.recording.bodies, asked.normalise
+        try:
+            mine = normal.masked(asked.request, {**bodies, **asked.bodies}, normalise)
+            alike = bool(mine == normal.masked(call.request, bodies, normalise))
+        except Exception as error:
+            if normalise is None:
+                raise
+            self.failed[asked.name] = repr(error)
+            return False
+        if alike and normalise is not None:
+            self.normalisers[asked.name] = normalise
+        return alike
 
     def _use(self, call: RecordedCall, level: str) -> Match:
         del self._unused[call.seq]
@@ -216,8 +231,8 @@ class Engine:
                 asked,
                 here,
                 cause=f"the request differs only by a {guess}: the agent reads it outside a call",
-                fix=f"volatile={[c['pointer'] for c in changes]}: or pass it in as input, "
-                "or read it in a tool",
+                fix="read it by wb.clock, wb.random or wb.uuid4, or in a tool; or let it differ in "
+                f"a cached replay: normalise={[c['pointer'] for c in changes]}",
                 changes=changes,
             )
         where = changes[0]["pointer"] if changes else "its form"
@@ -280,6 +295,8 @@ class Engine:
         fix: str,
         changes: Iterable[dict[str, Any]] = (),
     ) -> Divergence:
+        if asked.name in self.failed:
+            cause = f"{cause}; its normaliser raised {self.failed[asked.name]}"
         return d.Divergence(
             kind=kind,
             seq=here.seq if here else None,

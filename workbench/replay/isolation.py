@@ -135,6 +135,7 @@ def stored(away: Away, sink: RunWriter) -> Played:
         notices=[_divergence(found) for found in answer["notices"]],
         answered=[Answered(**row) for row in answer["answered"]],
         unconsumed=answer["unconsumed"],
+        normalisers=answer["normalisers"],
         output=values.thaw(answer["output"]),
     )
 

@@ -1,11 +1,15 @@
-"""Requests with their messages put in, and with what providers make up renamed."""
+"""Requests with messages put in, what providers make up renamed, and what may differ masked."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from workbench.capture.functions import Normalise
 
 # what a provider says about an answer, not what was said
 _PROVIDER = ("response_metadata", "usage_metadata")
@@ -27,6 +31,52 @@ def normalised(request: Mapping[str, Any], bodies: Mapping[str, Any]) -> dict[st
     whole = expanded(request, bodies)
     messages = [_message(body, names) for body in whole.get("messages") or []]
     return {**whole, "messages": messages} if messages else whole
+
+
+def masked(
+    request: Mapping[str, Any], bodies: Mapping[str, Any], normalise: Normalise | None
+) -> Any:
+    """Return what of a request has to be equal, by the normaliser of its call.
+
+    The request itself stays as it is, whatever a normaliser does with what it is given.
+    """
+    whole = normalised(request, bodies)
+    if normalise is None:
+        return whole
+    if callable(normalise):
+        return normalise(copy.deepcopy(whole))
+    for pointer in normalise:
+        whole = _without(whole, [_unescaped(part) for part in pointer.split("/")[1:]])
+    return whole
+
+
+def _without(value: Any, path: Sequence[str]) -> Any:
+    """Return a value with what lies at a path masked; what is not there is not added."""
+    if not path:
+        return _MASK
+    first, rest = path[0], path[1:]
+    if isinstance(value, dict) and first in value:
+        return {**value, first: _without(value[first], rest)}
+    if isinstance(value, list) and first.isdecimal() and int(first) < len(value):
+        index = int(first)
+        return [*value[:index], _without(value[index], rest), *value[index + 1 :]]
+    return value
+
+
+_MASK = {"$type": "volatile"}
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("~1", "/").replace("~0", "~")
+
+
+def told(name: str, normalise: Normalise) -> dict[str, Any]:
+    """Return a normaliser as a certificate names it: by its pointers, or its code."""
+    if not callable(normalise):
+        return {"name": name, "pointers": list(normalise)}
+    code = getattr(normalise, "__code__", None)
+    made_of = repr((code.co_code, code.co_names, code.co_consts)) if code else repr(normalise)
+    return {"name": name, "function": hashlib.sha256(made_of.encode()).hexdigest()}
 
 
 def _message(body: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:

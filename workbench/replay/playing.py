@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.capture import agents, code, humans, outside, running
 from workbench.capture.record import run_in_session, write_root_end, write_root_start
 from workbench.capture.witness import Witness
 from workbench.replay import divergence as d
-from workbench.replay import guard, outputs, savers, sleeps
+from workbench.replay import guard, normal, outputs, savers, sleeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from workbench.replay.session import Answered, ReplaySession
 
 # these say why something may differ; where nothing else does they are no divergence
-_NOTICES = frozenset({"dependency_changed"})
+_NOTICES = frozenset({"dependency_changed", "own_value", "normaliser_failed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
     """What came of a replay, counted from the calls really consumed.
 
-    ``notices`` are other versions of what the agent stands on; they join the ``divergences`` only
-    where there are others, as their possible cause.
+    ``notices`` are other versions of what the agent stands on, values that were not recorded, and
+    normalisers that raised; they join the ``divergences`` only where there are others, as their
+    possible cause.
     """
 
     mode: str
@@ -38,6 +39,7 @@ class Played:
     answered: list[Answered]
     unconsumed: int
     output: Any = None
+    normalisers: list[dict[str, Any]] = field(default_factory=list)
 
 
 def play(
@@ -75,6 +77,9 @@ def play(
         answered=list(session.answered),
         unconsumed=len(session.engine.unused),
         output=ended.output,
+        normalisers=[
+            normal.told(name, found) for name, found in sorted(session.engine.normalisers.items())
+        ],
     )
 
 

@@ -62,6 +62,7 @@ class ReplaySession(Session):
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
         self.stopped = False
+        self._told: set[str] = set()
         self._savers: dict[int, Any] = {}
         self._saver_lock = threading.Lock()
 
@@ -73,10 +74,28 @@ class ReplaySession(Session):
             self._refuse_when_stopped()
             question = _question(opened)
             match = self._matched(question, opened)
+            self._tell_failed(question)
             if match is None:
                 match = self._differs(question, opened)
             if match is not None:
                 self._accept(opened, match)
+
+    def _tell_failed(self, question: Question) -> None:
+        """Note once that a normaliser raised: the call was matched as if it had found nothing."""
+        failed = self.engine.failed.get(question.name)
+        if failed is not None and question.name not in self._told:
+            self._told.add(question.name)
+            self.note(
+                d.Divergence(
+                    kind="normaliser_failed",
+                    seq=None,
+                    lane=question.lane,
+                    expected=None,
+                    actual={"kind": question.kind, "name": question.name},
+                    cause=f"the normaliser of {question.kind} {question.name} raised {failed}",
+                    fix="a normaliser must take every request that was recorded",
+                )
+            )
 
     def _matched(self, question: Question, opened: Opened) -> Match | None:  # noqa: ARG002 - a fork looks at the call
         if self.mode == "exact":
@@ -193,6 +212,21 @@ class ReplaySession(Session):
             if asked.kind == "human" and inside and while_it_ran:
                 humans.ask_again(self, asked)
 
+    def own_value(self, name: str, *, found: bool) -> None:
+        """Note that a variable's value is not the recorded one, which nobody kept."""
+        given = "this process's own value" if found else "a placeholder: it is not set here"
+        self.note(
+            d.Divergence(
+                kind="own_value",
+                seq=None,
+                lane=None,
+                expected=None,
+                actual={"kind": "env", "name": name},
+                cause=f"env {name} was recorded as a placeholder, and is {given}",
+                fix="set it to what it was, or record it: wb.env(…, secret=False)",
+            )
+        )
+
     def past_end(self, opened: Opened) -> None:
         """Stop a reader that wants more of a cancelled stream than came of it."""
         call = self._recorded(opened)
@@ -293,6 +327,7 @@ def _question(opened: Opened) -> Question:
         bodies=asked.bodies,
         order=opened.order,
         streams=opened.streams,
+        normalise=asked.normalise,
     )
 
 
