@@ -8,6 +8,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.runnables import Runnable
+
+from workbench import hashing
 from workbench.capture import exceptions, outcomes, outside, relays, values
 from workbench.capture import scope as scopes
 
@@ -30,14 +33,19 @@ def _described(describe: Describe, here: scopes.Scope, args: Any, kwargs: Any) -
         return describe(here.session, *args, **kwargs)
     except Exception as error:  # noqa: BLE001 - capture never breaks the agent
         here.session.gap(
-            "unknown", _named(args), reason=f"the request could not be read: {error!r}"
+            "unknown",
+            _named(args),
+            reason=f"the request could not be read: {hashing.repr_of(error)}",
         )
         return None
 
 
 def _named(args: Any) -> str:
     owner = args[0] if args else None
-    return str(getattr(owner, "name", None) or type(owner).__name__)
+    kind = type(owner)
+    # an argument of a plain function may answer whatever it likes to being asked for its name
+    name = getattr(owner, "name", None) if issubclass(kind, Runnable) else None
+    return str(name or kind.__name__)
 
 
 def _applies(args: Any, named: str | None = None) -> scopes.Scope | None:
@@ -63,6 +71,7 @@ def served(opened: Opened) -> Any:
         session.write_chunk(opened, pieces, at_ms=0.0)
     session.write_end(opened, came, status=answer.status)
     if came.exception is not None:
+        session.ask_within(opened)
         raise exceptions.from_record(came.exception)
     return restored(opened)
 
