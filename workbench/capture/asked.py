@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import enum
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from workbench import hashing
 from workbench.capture import messages, values
+from workbench.hashing import DEEPEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from langchain_core.messages import BaseMessage
 
     from workbench.capture.functions import Normalise
     from workbench.schema import Effect, Kind
+
+    # a message's digest, its body, and whether it lost something
+    Pooled = tuple[str, dict[str, Any], bool]
 
 _NONE: Mapping[str, Any] = {}
 
@@ -58,7 +64,7 @@ class Asked:
         redacted: bool = False,
     ) -> None:
         self.kind = kind
-        self.name = name
+        self.name = name if name.isascii() else hashing.as_text(name)
         self.written = hashing.dumps(request) if written is None else written
         self.bodies = bodies
         self.effect = effect
@@ -90,10 +96,17 @@ class Asked:
 
 
 class MessagePool:
-    """Digests of messages, each computed once while the message stays as it was."""
+    """Digests of messages, each computed once while the message lives and stays as it was.
+
+    A message that holds what could change unseen (an object of a class of somebody's own) is read
+    anew each time.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[BaseMessage, dict[str, Any], str, dict[str, Any], bool]] = {}
+        self._known: dict[int, tuple[weakref.ref[BaseMessage], Any, Pooled]] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def pooled(self, asked: Iterable[BaseMessage]) -> tuple[list[str], dict[str, Any], bool]:
         """Return the digests of messages in order, their bodies, and whether any lost something."""
@@ -105,32 +118,85 @@ class MessagePool:
             lossy = lossy or lost
         return digests, bodies, lossy
 
-    def one(self, message: BaseMessage) -> tuple[str, dict[str, Any], bool]:
+    def one(self, message: BaseMessage) -> Pooled:
         """Return a message's digest, its body, and whether it lost something."""
-        known = self._known.get(id(message))
-        if known is not None and known[0] is message and known[1] == _fingerprint(message):
-            return known[2:]
+        own = id(message)
+        known = self._known.get(own)
+        if known is not None and known[0]() is message and _is_as(known[1], message):
+            return known[2]
+        kept = _kept(message)  # before it is read: what changes meanwhile is noticed the next time
         freezer = values.Freezer()
         body = messages.to_body(message, freezer)
-        digest = hashing.digest_of(body)
-        self._known[id(message)] = (message, _kept(message), digest, body, freezer.lossy)
-        return digest, body, freezer.lossy
+        made = hashing.digest_of(body), body, freezer.lossy
+        if kept is not None:
+            self._known[own] = (weakref.ref(message, self._forgetting(own)), kept, made)
+        return made
+
+    def _forgetting(self, own: int) -> Callable[[weakref.ref[BaseMessage]], None]:
+        """Return what drops a message that is gone, unless another has its place by now."""
+        known = self._known
+
+        def forget(gone: weakref.ref[BaseMessage]) -> None:
+            found = known.get(own)
+            if found is not None and found[0] is gone:
+                known.pop(own, None)
+
+        return forget
 
 
-def _fingerprint(message: BaseMessage) -> dict[str, Any]:
+def _content(message: BaseMessage) -> dict[str, Any]:
     fields = vars(message)
     extra = message.__pydantic_extra__
     return {**fields, "id": None, **extra} if extra else {**fields, "id": None}
 
 
-def _kept(message: BaseMessage) -> dict[str, Any]:
-    return {key: _copied(value) for key, value in _fingerprint(message).items()}
+def _is_as(kept: Any, message: BaseMessage) -> bool:
+    try:
+        return bool(kept == _content(message))
+    except Exception:  # noqa: BLE001 - what took the place of a text may raise when it is compared
+        return False
 
 
-def _copied(value: Any) -> Any:
-    """Copy the containers an agent could change in place; what lies in them else stays itself."""
-    if type(value) is dict:
-        return {key: _copied(item) for key, item in value.items()}
-    if type(value) is list:
-        return [_copied(item) for item in value]
-    return value
+def _kept(message: BaseMessage) -> dict[str, Any] | None:
+    """Return what tells whether a message has changed, or None where nothing could."""
+    try:
+        return {key: _unchanged(value, DEEPEST) for key, value in _content(message).items()}
+    except (_MayChange, RuntimeError):  # another thread may be changing it right now
+        return None
+
+
+class _MayChange(Exception):
+    """Something is neither JSON nor unchangeable."""
+
+
+class _Number:
+    """Equal to the same number of the same type only: 1 is neither 1.0 nor True here."""
+
+    __slots__ = ("_value",)
+    __hash__ = None  # type: ignore[assignment] # it is only ever compared
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        value = self._value
+        return value is other or (type(value) is type(other) and repr(value) == repr(other))
+
+
+_FIXED = frozenset((str, type(None), bytes))
+
+
+def _unchanged(value: Any, levels: int) -> Any:
+    """Copy the containers that an agent could change in place."""
+    kind = type(value)
+    if kind in _FIXED or issubclass(kind, enum.Enum):
+        return value
+    if kind is int or kind is float or kind is bool:
+        return _Number(value)
+    if levels == 0:
+        raise _MayChange
+    if kind is dict:
+        return {key: _unchanged(item, levels - 1) for key, item in value.items()}
+    if kind is list:
+        return [_unchanged(item, levels - 1) for item in value]
+    raise _MayChange

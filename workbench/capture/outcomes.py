@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatResult, LLMResult
 
 from workbench import hashing
 from workbench.capture import messages, values
@@ -22,8 +25,8 @@ _NONE: Mapping[str, Any] = {}
 class Came:
     """What a call gave back or raised, in stored form.
 
-    ``written`` are the canonical bytes of ``outcome``, given instead of it where they were made
-    already.
+    ``written`` are the bytes of ``outcome``, given instead of it where they were made already. They
+    keep the order of its keys: an agent may go through them.
     """
 
     __slots__ = (
@@ -50,7 +53,7 @@ class Came:
         lossy: bool = False,
     ) -> None:
         self._outcome = outcome
-        self._written = hashing.dumps(outcome) if written is None and outcome else written
+        self._written = hashing.dumps_in_order(outcome) if written is None and outcome else written
         self.exception = exception
         self.usage = usage
         self.message_id = message_id
@@ -76,37 +79,39 @@ class Came:
             "usage": self.usage,
             "message_id": self.message_id,
         }
-        return hashing.dumps({key: value for key, value in body.items() if value is not None})
+        return hashing.dumps_in_order({key: v for key, v in body.items() if v is not None})
 
     @property
     def content(self) -> bytes:
         """What of it tells equal calls from others: the outcome, else the exception."""
-        return hashing.dumps(self.exception) if self._written is None else self._written
+        if self._written is None:
+            return hashing.dumps(self.exception)
+        if self._written.find(b"{", 1) < 0 and b'"returned"' not in self._written:
+            return self._written  # one key, in any order
+        return hashing.dumps(self.outcome)
 
 
 def frozen(value: Any, *, pool: MessagePool) -> Came:
     """Return the stored form of what a model, tool or function gave back."""
-    written = hashing.dumps_plain({"value": value})
+    written = hashing.dumps_plain_in_order({"value": value})
     if written is not None:
         return Came(written=written)
-    if isinstance(value, BaseMessage):
+    # by its type: a stranger's object may raise when it is asked for its class
+    if issubclass(type(value), BaseMessage):
         digest, body, lossy = pool.one(value)
         usage = getattr(value, "usage_metadata", None)
         return Came(
             outcome={"message": digest},
             bodies={digest: body},
-            message_id=value.id,
+            message_id=None if value.id is None else hashing.as_text(str(value.id)),
             lossy=lossy,
-            usage=dict(usage) if usage else None,
+            usage=_kept_usage(usage),
             tokens=tokens_of(usage) | cost_of(value),
         )
     form, lossy = values.freeze(value)
     usage = _usage_within(value)
     return Came(
-        outcome={"value": form},
-        lossy=lossy,
-        usage=dict(usage) if usage else None,
-        tokens=tokens_of(usage),
+        outcome={"value": form}, lossy=lossy, usage=_kept_usage(usage), tokens=tokens_of(usage)
     )
 
 
@@ -126,22 +131,36 @@ def returning(came: Came, returned: Any) -> Came:
 def frozen_documents(documents: Any) -> Came:
     """Return the stored form of what a retriever found."""
     freeze = values.Freezer()
-    return Came(outcome={"documents": [freeze.document(d) for d in documents]}, lossy=freeze.lossy)
+    if type(documents) is list and all(type(one) is Document for one in documents):
+        outcome = {"documents": [freeze.document(one) for one in documents]}
+    else:  # of classes of somebody's own, which have more than a document has
+        outcome = {"value": freeze(documents)}
+    return Came(outcome=outcome, lossy=freeze.lossy)
 
 
 def _usage_within(value: Any) -> Any:
     """Return the usage of a result that holds exactly one message."""
-    generations = getattr(value, "generations", None) or []
-    flat = [g for group in generations for g in (group if isinstance(group, list) else [group])]
+    if not issubclass(type(value), (LLMResult, ChatResult)):
+        return None
+    flat = [g for group in value.generations for g in (group if type(group) is list else [group])]
     found = [getattr(getattr(g, "message", None), "usage_metadata", None) for g in flat]
     return found[0] if len(found) == 1 else None
 
 
+def _kept_usage(usage: Any) -> dict[str, Any] | None:
+    """Return a source's own usage record as JSON."""
+    form = values.freeze(usage)[0] if usage else None
+    return form if type(form) is dict and "$type" not in form else None
+
+
 def tokens_of(usage: Any) -> dict[str, float]:
     """Return the envelope's token columns of LangChain's usage record."""
-    if not usage:
+    if type(usage) is not dict:
         return {}
-    given, made = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
+    given, made = (
+        details if type(details := usage.get(name)) is dict else {}
+        for name in ("input_token_details", "output_token_details")
+    )
     named = {
         "input_tokens": usage.get("input_tokens"),
         "output_tokens": usage.get("output_tokens"),
@@ -149,7 +168,10 @@ def tokens_of(usage: Any) -> dict[str, float]:
         "cache_write": given.get("cache_creation"),
         "reasoning_tokens": made.get("reasoning"),
     }
-    found: dict[str, float] = {key: int(value) for key, value in named.items() if value is not None}
+    # what a provider says may be anything; what no column can hold is in its usage record alone
+    found: dict[str, float] = {
+        key: value for key, value in named.items() if type(value) is int and 0 <= value < 2**63
+    }
     if "input_tokens" in found and ("cache_read" in found or "cache_write" in found):
         cached = found.get("cache_read", 0) + found.get("cache_write", 0)
         found["input_uncached"] = max(0, found["input_tokens"] - cached)
@@ -158,10 +180,14 @@ def tokens_of(usage: Any) -> dict[str, float]:
 
 def cost_of(message: BaseMessage) -> dict[str, float]:
     """Return the cost in US dollars where the model reports it itself."""
-    told = getattr(message, "response_metadata", None) or {}
+    told = getattr(message, "response_metadata", None)
+    if type(told) is not dict:
+        return {}
     usage = told.get("token_usage")
-    cost = told.get("cost_usd", usage.get("cost") if isinstance(usage, dict) else None)
-    return {"cost_usd": float(cost)} if isinstance(cost, (int, float)) else {}
+    cost = told.get("cost_usd", usage.get("cost") if type(usage) is dict else None)
+    if isinstance(cost, (int, float)) and 0 <= cost < math.inf:
+        return {"cost_usd": float(cost)}
+    return {}
 
 
 def restored(
@@ -189,7 +215,7 @@ def folded(pieces: list[Any]) -> Any:
     try:
         for piece in pieces[1:]:
             total = total + piece
-    except TypeError:
+    except Exception:  # noqa: BLE001 - what adding them up does is up to whoever made them
         return list(pieces)
     return total
 

@@ -29,6 +29,7 @@ OnError = Literal["open", "closed"]
 _CHUNK_MS = 50.0
 _HARMLESS = frozenset(("pure", "read"))
 _NO_LABELS: dict[str, Any] = {}
+_CHANGEABLE = (dict, list, set, bytearray)
 
 
 @dataclass(kw_only=True)
@@ -188,7 +189,7 @@ class Session:
                 came = outcomes.returning(came, returned)
         except Exception as error:  # noqa: BLE001 - capture never breaks the agent
             came = outcomes.Came(outcome={"value": None}, lossy=True)
-            self.gap(opened.asked.kind, opened.asked.name, reason=repr(error))
+            self.gap(opened.asked.kind, opened.asked.name, reason=hashing.repr_of(error))
         self.write_end(opened, came, status="ok")
 
     def failed(self, opened: Opened, error: BaseException) -> None:
@@ -210,7 +211,11 @@ class Session:
         """Write that a stream was left before its end, with what came of it."""
         came = outcomes.Came()
         if opened.stream is not None and opened.stream.pieces:
-            came = outcomes.frozen(outcomes.folded(opened.stream.pieces), pool=self.pool)
+            try:
+                came = outcomes.frozen(outcomes.folded(opened.stream.pieces), pool=self.pool)
+            except Exception as error:  # noqa: BLE001 - see above
+                came = outcomes.Came(outcome={"value": None}, lossy=True)
+                self.gap(opened.asked.kind, opened.asked.name, reason=hashing.repr_of(error))
         self.write_end(opened, came, status="cancelled")
 
     def write_end(self, opened: Opened, came: outcomes.Came, *, status: str) -> None:
@@ -227,8 +232,9 @@ class Session:
     def piece(self, opened: Opened, piece: Any) -> None:
         """Keep a piece of a stream; at most one chunk event in 50 ms."""
         stream = _stream(opened)
-        stream.pieces.append(piece)
         form, lossy = values.freeze(piece)
+        # the agent may change what it was given, and the pieces are summed up at the end
+        stream.pieces.append(values.thaw(form) if type(piece) in _CHANGEABLE else piece)
         stream.lossy = stream.lossy or lossy
         stream.waiting.append(form)
         now = (perf_counter() - opened.started) * 1000
@@ -259,13 +265,17 @@ class Session:
         stream = _stream(opened)
         body = {"index": stream.chunks, "pieces": pieces, "at_ms": max(0.0, round(at_ms, 3))}
         stream.chunks += 1
-        self.journal.take(written.chunk, opened, hashing.dumps(body))
+        self.journal.take(written.chunk, opened, hashing.dumps_in_order(body))
 
     # ---- what was missed
 
     def gap(self, kind: str, name: str | None, *, reason: str) -> None:
         """Keep that something crossed the boundary without being recorded."""
-        found = {"kind": kind, "name": name, "reason": reason}
+        found = {
+            "kind": kind,
+            "name": None if name is None else hashing.as_text(str(name)),
+            "reason": hashing.as_text(reason),
+        }
         with self.lock:
             self.gaps.append(found)
         self.journal.put(
