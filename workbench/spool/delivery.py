@@ -16,6 +16,7 @@ from workbench.errors import (
     LimitExceeded,
     MissingBodies,
     RateLimited,
+    RedactionRequired,
     RunClosed,
     RunNotFound,
     SchemaError,
@@ -27,7 +28,7 @@ from workbench.spool.stubs import stub
 
 if TYPE_CHECKING:
     from workbench.schema import RunHeader
-    from workbench.spool.line import Block, Line
+    from workbench.spool.line import Block, Line, Rewriting
 
 log = logging.getLogger("workbench.spool")
 
@@ -35,7 +36,12 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _BODIES = b'{"bodies"'
 _RETURNS = 3  # so often it is sent again what a store says it has not
 _PASSING = (Unavailable, RateLimited)  # what may be over in a moment
-_OF_ITSELF = (SchemaError, LimitExceeded)  # what an event is refused for whenever it comes
+_REDACTIONS = 3  # so often what waits is redacted before an event is given up
+_OF_ITSELF = (
+    SchemaError,
+    LimitExceeded,
+    RedactionRequired,
+)  # what an event is refused for whenever it comes
 
 
 class Destination(Protocol):
@@ -46,6 +52,9 @@ class Destination(Protocol):
 
     def append_lines(self, run_id: str, lines: bytes) -> object:
         """Store events that are lines of JSON: all of them, or none."""
+
+    def redacting(self) -> Rewriting:
+        """Ask by which rules events have to be redacted, and return what does so."""
 
 
 @dataclass(slots=True)
@@ -80,6 +89,7 @@ class Delivery:
     lost: int = 0
     stubs: int = 0
     _returns: int = field(default=0, init=False)
+    _redactions: int = field(default=0, init=False)
 
     @property
     def run_id(self) -> str:
@@ -98,6 +108,8 @@ class Delivery:
             if block is None:
                 return False
             self._send(block)
+        except RedactionRequired as error:
+            return self._redacted(error)
         except WorkbenchError as error:
             self._failed(error)
             return False
@@ -118,10 +130,14 @@ class Delivery:
             if self._goes_back(1):
                 return
             self._send_parts(block.lines.splitlines(keepends=True))
+        except RedactionRequired:
+            if self._redactions < _REDACTIONS:
+                raise
+            self._send_parts(block.lines.splitlines(keepends=True))
         except _OF_ITSELF:
             self._send_parts(block.lines.splitlines(keepends=True))
         self.line.acknowledge(block.last)
-        self._returns = 0
+        self._returns = self._redactions = 0
 
     def _goes_back(self, to: int) -> bool:
         """Send again what the store has not, as far as it is still here; not for ever."""
@@ -143,6 +159,20 @@ class Delivery:
                 log.warning("an event is refused, and a stub takes its place: %s", error)
                 self.to.append_lines(self.run_id, stub(lines[0], error))
                 self.stubs += 1
+
+    def _redacted(self, refused: RedactionRequired) -> bool:
+        """Redact what waits by the rules of now: the next step sends it, signed anew."""
+        self._redactions += 1
+        if self._redactions > _REDACTIONS:
+            self._failed(refused)
+            return False
+        try:
+            self.line.rewrite(self.to.redacting())
+        except WorkbenchError as error:
+            self._failed(error)
+            return False
+        log.info("what waits was redacted by the workspace's rules of now: %s", refused)
+        return True
 
     def _failed(self, error: WorkbenchError) -> None:
         self.error = error

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -16,6 +16,7 @@ from workbench.errors import SpoolFailed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from workbench.schema import RunHeader
     from workbench.spool.folder import SpoolFolder
     from workbench.spool.header import Header
     from workbench.spool.segment import Segment
@@ -51,6 +52,16 @@ class _Number(msgspec.Struct):
 
 
 _number = msgspec.json.Decoder(_Number)
+
+
+class Rewriting(Protocol):
+    """What changes events that wait, and what is said of their run; it meets them in order."""
+
+    def header(self, run: RunHeader) -> RunHeader:
+        """Return what is said of the run instead."""
+
+    def lines(self, raw: bytes) -> bytes:
+        """Return the same events' lines instead."""
 
 
 class Line:
@@ -164,6 +175,44 @@ class Line:
             removed = self._forget()
         for segment in removed:
             segment.remove()
+
+    def rewrite(self, new: Rewriting) -> None:
+        """Write what waits as it may be stored, and remove the files it lay in.
+
+        A process killed meanwhile leaves both: what is sent twice is known the second time.
+
+        Raises
+        ------
+        SpoolFailed
+            The disk took not all of it: what waits is as it was.
+        """
+        with self._lock:
+            run, number = new.header(self.header.run), self._highest_number()
+            waiting = list(self._waiting())
+            old = _distinct([*(p.segment for p in self._pieces), *filter(None, [self._segment])])
+            made: list[Segment] = []
+            try:
+                for segment in _distinct(piece.segment for piece in waiting):
+                    begin = next(p.begin for p in waiting if p.segment is segment)
+                    header = msgspec.structs.replace(
+                        self.header, run=run, number=number + len(made) + 1
+                    )
+                    made.append(self._folder.segment(header))
+                    made[-1].append(new.lines(segment.read(begin, segment.size)))
+            except SpoolFailed:
+                for segment in made:
+                    segment.remove()
+                raise
+            self.header = msgspec.structs.replace(self.header, run=run)
+            self._pieces = deque(piece for segment in made for piece in _pieces_of(segment))
+            self._done = self._next = 0
+            self._segment, self._number = None, number + len(made)
+        for segment in old:
+            segment.remove()
+
+    def _highest_number(self) -> int:
+        held = [piece.segment.header.number for piece in self._pieces]
+        return max([self._number, *held])
 
     def give_up(self) -> int:
         """Remove all that waits, and return how many events that were."""

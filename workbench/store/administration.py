@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import polars as pl
 
+from workbench.redaction import Rule
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date, datetime
 
     from workbench.store.wire import Wire
@@ -69,6 +73,21 @@ class Administration:
     def change_limits(self, change: dict[str, int | None]) -> dict[str, Any]:
         """Set limits; None is the default again."""
         return self._wire.send_json("PATCH", "/v1/limits", change)
+
+    def redaction(self) -> list[Rule]:
+        """Return the rules by which the workspace's senders redact."""
+        return msgspec.convert(self._wire.get_json("/v1/redaction")["rules"], list[Rule])
+
+    def change_redaction(self, rules: Sequence[Rule]) -> list[Rule]:
+        """Put rules in the place of those there are; what is stored already stays as it is.
+
+        Raises
+        ------
+        UsageError
+            A rule cannot be applied.
+        """
+        said = self._wire.send_json("PUT", "/v1/redaction", {"rules": list(rules)})
+        return msgspec.convert(said["rules"], list[Rule])
 
     def usage(self, *, first: date | None = None, last: date | None = None) -> dict[str, Any]:
         """Return days and total as the server says them; both ends are included."""

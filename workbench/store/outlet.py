@@ -11,8 +11,11 @@ from workbench.errors import Unauthenticated
 from workbench.store import manage
 from workbench.store.ids import new_run_id
 from workbench.store.protocol import Declared, Receipt
+from workbench.store.redacting import SpoolRedaction
+from workbench.store.rules import WorkspaceRules
 
 if TYPE_CHECKING:
+    from workbench.redaction import Layer
     from workbench.schema import RunHeader
     from workbench.store.wire import Wire
 
@@ -28,12 +31,20 @@ class Workspace:
 
 
 class Outlet:
-    """A server as a delivery needs it; it knows the workspace from the first answer on."""
+    """A server as a delivery needs it; it knows the workspace from the first answer on.
+
+    Attributes
+    ----------
+    rules
+        The workspace's rules as they were heard last, maybe long ago; None where they never were.
+    """
 
     def __init__(self, wire: Wire, address: str, *, known: Workspace | None) -> None:
         self.address = address
         self._wire = wire.hasty(timeout_s=_LONGEST_S)
         self._known = known
+        self._rules = WorkspaceRules(self._wire, address=address)
+        self.rules = self._rules.last(self.workspace_id)
 
     @property
     def workspace_id(self) -> str | None:
@@ -45,6 +56,17 @@ class Outlet:
         if self._known is None:
             self._known = workspace_of_key(self._wire)
         return declare(self._wire, header)
+
+    def ask_rules(self) -> Layer:
+        """Ask by which rules the workspace redacts."""
+        if self._known is None:
+            self._known = workspace_of_key(self._wire)
+        self.rules = self._rules.ask(self._known.workspace_id)
+        return self.rules
+
+    def redacting(self) -> SpoolRedaction:
+        """Ask by which rules events have to be redacted, and return what does so."""
+        return SpoolRedaction(self.ask_rules())
 
     def append_lines(self, run_id: str, lines: bytes) -> Receipt:
         """Store events that are lines of JSON, and ``{"bodies": …}`` lines ahead of them.

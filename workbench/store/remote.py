@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import msgspec
 import polars as pl
 
 from workbench import frames, hashing
-from workbench.errors import RunNotFound, WorkbenchError
+from workbench.errors import AccessError, RunNotFound, StoreError, WorkbenchError
 from workbench.settings import Settings
 from workbench.spool import SpoolFolder
 from workbench.store import filters, lookup, manage, rows
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from workbench.redaction import Layer, Wanted
     from workbench.schema import Event, RunHeader, RunPatch
     from workbench.store.filters import RunFilter
     from workbench.store.protocol import (
@@ -322,11 +324,21 @@ class RemoteStore:
         """
         return self._wire.get(f"/v1/artifacts/{sha256}", accept="*/*")
 
-    def writer(self, header: RunHeader) -> RunWriter:
+    def writer(self, header: RunHeader, *, redact: Wanted | None = None) -> RunWriter:
         """Return what appends to a new run, by way of the disk; it is made behind the caller."""
         settings = Settings.from_environment()
         folder = SpoolFolder(settings.spool, settings.spool_bytes)
-        return SpooledWriter(self.outlet(), header, folder=folder)
+        return SpooledWriter(self.outlet(), header, folder=folder, redact=redact)
+
+    def redaction(self) -> Layer | None:
+        """Return the workspace's rules and the key of its placeholders, those last heard at worst.
+
+        None where they were never heard, or this API key may only read.
+        """
+        outlet = self.outlet()
+        with suppress(StoreError, AccessError):
+            return outlet.ask_rules()
+        return outlet.rules
 
     def outlet(self) -> Outlet:
         """Return what a spool is delivered to."""

@@ -13,19 +13,24 @@ import msgspec
 from workbench.errors import (
     AccessError,
     RateLimited,
+    RedactionRequired,
     RunClosed,
     SpoolFailed,
     Unavailable,
     WorkbenchError,
 )
+from workbench.redaction import Wanted
 from workbench.spool import Delivery, Destination, Header, Line
 from workbench.spool.line import PIECE_BYTES
 from workbench.store import leftovers
 from workbench.store.ids import new_run_id
+from workbench.store.redacting import redacted_header
+from workbench.store.rules import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from workbench.redaction import Layer
     from workbench.schema import Event, RunHeader
     from workbench.spool import SpoolFolder
     from workbench.store.protocol import Body
@@ -49,6 +54,10 @@ class Server(Destination, Protocol):
     """A store that wants to hear from its writers, and says whose it is once it was asked."""
 
     address: str
+    rules: Layer | None
+
+    def ask_rules(self) -> Layer:
+        """Ask by which rules the workspace redacts; ``rules`` holds them from then on."""
 
     @property
     def workspace_id(self) -> str | None:
@@ -70,10 +79,21 @@ class SpooledWriter:
         The server answers, and cannot have such a run.
     """
 
-    def __init__(self, server: Server, header: RunHeader, *, folder: SpoolFolder) -> None:
+    def __init__(
+        self,
+        server: Server,
+        header: RunHeader,
+        *,
+        folder: SpoolFolder,
+        redact: Wanted | None = None,
+    ) -> None:
         known = header if header.run_id else msgspec.structs.replace(header, run_id=new_run_id())
         self.run_id = str(known.run_id)
         self._header, self._server = known, server
+        self._redact = redact or Wanted()
+        self._telling = threading.Lock()
+        self._told: RunHeader | None = None
+        self._unknown: Layer | None = None
         self._folder = folder
         self._line: Line | None = None
         self._delivery: Delivery | None = None
@@ -121,6 +141,22 @@ class SpooledWriter:
     def heartbeat(self) -> dict[str, Any]:
         """Say that the writer is alive."""
         return self._server.heartbeat(self.run_id)
+
+    @property
+    def rules(self) -> Layer:
+        """By which rules events are redacted before they are given to `append`."""
+        if self._server.rules is not None:
+            return self._server.rules
+        if self._unknown is None:
+            self._unknown = unknown()
+        return self._unknown
+
+    def _redacted_header(self) -> RunHeader:
+        """Return what is said of the run: once, since it may not be said in two ways."""
+        with self._telling:
+            if self._told is None:
+                self._told = redacted_header(self._header, self._redact.beside(self.rules))
+            return self._told
 
     @property
     def error(self) -> WorkbenchError | None:
@@ -173,7 +209,7 @@ class SpooledWriter:
 
     def _begun(self, writer: str) -> Line:
         header = Header(
-            run=self._header,
+            run=self._redacted_header(),
             writer=writer,
             address=self._server.address,
             workspace=self._server.workspace_id,
@@ -202,9 +238,10 @@ class SpooledWriter:
     def _declare(self) -> None:
         """Ask for the run at once: whoever may not record should hear so before the agent runs."""
         try:
-            self._server.declare(self._header)
+            self._server.ask_rules()
+            self._server.declare(self._redacted_header())
             self._declared = True
-        except _PASSING:
+        except (*_PASSING, RedactionRequired):
             pass  # it is asked again with the first events
         except WorkbenchError as error:
             self._refused = error
