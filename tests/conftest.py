@@ -14,5 +14,6 @@ settings.load_profile("patient")
 
 @pytest.fixture(scope="session", autouse=True)
 def _spool(tmp_path_factory):
-    """Recordings of tests leave nothing in the user's own spool, and find nothing there."""
+    """Recordings of tests leave nothing in the user's own home and spool, and find nothing there."""
     os.environ["WORKBENCH_SPOOL"] = str(tmp_path_factory.mktemp("spool"))
+    os.environ["WORKBENCH_HOME"] = str(tmp_path_factory.mktemp("home"))
