@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "open": "workbench.local",
     "record": "workbench.capture",
+    "Rule": "workbench.redaction",
     "replay": "workbench.replay",
     "fork": "workbench.fork",
     "diff": "workbench.diff",
@@ -29,6 +30,10 @@ _HOMES = {
     "planner": "workbench.capture",
     "validator": "workbench.capture",
     "safety": "workbench.capture",
+    "clock": "workbench.capture",
+    "random": "workbench.capture",
+    "uuid4": "workbench.capture",
+    "env": "workbench.capture",
 }
 
 __all__ = list(_HOMES)

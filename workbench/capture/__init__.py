@@ -6,13 +6,17 @@ from workbench.capture.decorators import model, planner, retriever, safety, tool
 from workbench.capture.effects import tool_effects
 from workbench.capture.functions import call, root
 from workbench.capture.record import RecordingWarning, record
+from workbench.capture.shims import clock, env, random, uuid4
 from workbench.capture.steps import step
 
 __all__ = [
     "RecordingWarning",
     "call",
+    "clock",
+    "env",
     "model",
     "planner",
+    "random",
     "record",
     "retriever",
     "root",
@@ -20,5 +24,6 @@ __all__ = [
     "step",
     "tool",
     "tool_effects",
+    "uuid4",
     "validator",
 ]

@@ -1,0 +1,325 @@
+"""Time, chance and the environment are read through us, and a replay reads the same again."""
+
+import datetime as dt
+import os
+import pickle
+import random
+import statistics
+import time
+import uuid
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import workbench as wb
+from workbench.capture import shims
+from workbench.schema import parse_body
+
+BERLIN = ZoneInfo("Europe/Berlin")
+COLOURS = [object(), object(), object()]
+
+
+def clocks():
+    return [
+        wb.clock.now().isoformat(),
+        wb.clock.now(dt.UTC).isoformat(),
+        wb.clock.now(BERLIN).isoformat(),
+        wb.clock.today().isoformat(),
+        wb.clock.time(),
+        wb.clock.time_ns(),
+        wb.clock.monotonic(),
+        wb.clock.monotonic_ns(),
+        wb.clock.perf_counter(),
+        wb.clock.perf_counter_ns(),
+    ]
+
+
+def draws():
+    shuffled = list("abcdef")
+    wb.random.shuffle(shuffled)
+    return [
+        wb.random.random(),
+        wb.random.uniform(1, b=2),
+        wb.random.triangular(),
+        wb.random.randint(1, 6),
+        wb.random.randrange(10),
+        wb.random.randrange(0, 10, step=2),
+        wb.random.getrandbits(8),
+        wb.random.randbytes(4).hex(),
+        wb.random.gauss(),
+        wb.random.normalvariate(0, 2),
+        wb.random.lognormvariate(0, 1),
+        wb.random.expovariate(1.5),
+        wb.random.vonmisesvariate(0, 1),
+        wb.random.gammavariate(1, 1),
+        wb.random.betavariate(1, 1),
+        wb.random.paretovariate(3),
+        wb.random.weibullvariate(1, 2),
+        COLOURS.index(wb.random.choice(COLOURS)),
+        [COLOURS.index(one) for one in wb.random.choices(COLOURS, [1, 2, 3], k=4)],
+        wb.random.choices("ab", cum_weights=[1, 4], k=3),
+        [COLOURS.index(one) for one in wb.random.sample(COLOURS, 2)],
+        wb.random.sample("ab", 3, counts=[2, 2]),
+        shuffled,
+        str(wb.uuid4()),
+    ]
+
+
+def surroundings():
+    return [
+        wb.env("DESK_TEST_PLACE"),
+        wb.env("DESK_TEST_NOWHERE"),
+        wb.env("DESK_TEST_NOWHERE", "else"),
+    ]
+
+
+def agent(_):
+    return [clocks(), draws(), surroundings()]
+
+
+@pytest.fixture(autouse=True)
+def _place(monkeypatch):
+    monkeypatch.setenv("DESK_TEST_PLACE", "here")
+    monkeypatch.delenv("DESK_TEST_NOWHERE", raising=False)
+
+
+class Poisoned:
+    """Stands for a module that must not be used."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __getattr__(self, attribute):
+        if attribute in ("UTC", "environ"):
+            return self
+        raise AssertionError(f"{self.name}.{attribute} was really used")
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    def poisoned():
+        monkeypatch.setenv("DESK_TEST_PLACE", "elsewhere")
+        monkeypatch.setenv("DESK_TEST_NOWHERE", "somewhere")
+        for name in ("dt", "times", "chance", "uuids"):
+            monkeypatch.setattr(shims, name, Poisoned(name))
+
+    return poisoned
+
+
+def requests_of(run, kind):
+    calls = [e for e in run.event_log() if e.event_type == "call_started" and e.kind == kind]
+    return {e.name: parse_body(e).request["arguments"] for e in calls}
+
+
+def test_a_replay_reads_the_same_clocks_dice_ids_and_variables(folders, poison):
+    run = wb.record(folders, agent, None)
+    assert run.status == "done", run.exception
+    assert set(run.calls["kind"]) == {"clock", "random", "env"}
+    assert set(run.calls["effect"]) == {"read"}
+    assert set(run.calls["quality"]) == {"full"}
+    poison()
+    result = wb.replay(run, agent)
+    assert result.identical, result.divergences
+    assert set(result.matches["match_level"]) == {"exact"}
+    assert result.run.output == run.output
+
+
+def test_on_a_live_server_too(store, poison):
+    run = store.run(wb.record(store, agent, None).run_id)
+    assert run.status == "done", run.exception
+    poison()
+    assert wb.replay(run, agent).identical
+
+
+def test_each_draw_is_one_call_and_holds_positions_only(folders):
+    run = wb.record(folders, lambda _: draws(), None)
+    assert run.calls.height == 24
+    asked = requests_of(run, "random")
+    assert asked["choice"] == {"n": 3, "how": {}}
+    assert asked["sample"] == {"n": 2, "how": {"k": 3, "counts": [2, 2]}}
+    assert asked["shuffle"] == {"n": 6}
+    assert asked["uniform"] == {"a": 1, "b": 2}
+    assert asked["uuid4"] == {}
+
+
+def test_outside_a_recording_they_are_just_what_they_stand_for(monkeypatch):
+    def real():
+        shuffled = list("abcdef")
+        random.shuffle(shuffled)
+        return [
+            random.random(),
+            random.gauss(),
+            random.randint(1, 6),
+            random.choice("abc"),
+            random.choices("abc", k=3),
+            random.sample("abc", 2),
+            shuffled,
+        ]
+
+    def shimmed():
+        shuffled = list("abcdef")
+        wb.random.shuffle(shuffled)
+        return [
+            wb.random.random(),
+            wb.random.gauss(),
+            wb.random.randint(1, 6),
+            wb.random.choice("abc"),
+            wb.random.choices("abc", k=3),
+            wb.random.sample("abc", 2),
+            shuffled,
+        ]
+
+    wb.random.seed(11)
+    expected = real()
+    random.seed(11)
+    assert shimmed() == expected
+    state = wb.random.getstate()
+    assert wb.random.random() == (wb.random.setstate(state), random.random())[1]
+    assert abs(wb.clock.time() - time.time()) < 60
+    assert wb.clock.now(BERLIN).tzinfo is BERLIN
+    monkeypatch.setattr(time, "time", lambda: 5.0)
+    assert wb.clock.time() == 5.0, "what replaces a clock replaces this one"
+    assert wb.env("PATH") == os.environ["PATH"]
+    assert isinstance(wb.uuid4(), uuid.UUID)
+
+
+def test_it_stands_for_a_generator_wherever_one_is_wanted(folders, poison):
+    assert isinstance(wb.random, random.Random)
+    assert pickle.loads(pickle.dumps(wb.random)) is wb.random
+
+    def agent(_):
+        model = statistics.NormalDist()
+        return [model.mean, wb.random._randbelow(1000), random.Random.betavariate(wb.random, 2, 3)]
+
+    run = wb.record(folders, agent, None)
+    assert set(run.calls["name"]) >= {"getrandbits"}, "what draws by itself draws through us"
+    poison()
+    assert wb.replay(run, agent).identical
+
+
+def test_every_public_drawing_of_python_is_there():
+    kept = {"seed", "getstate", "setstate", "VERSION"}
+    drawing = {name for name in vars(random.Random) if not name.startswith("_")} - kept
+    assert drawing | {"random", "getrandbits"} <= set(vars(shims.Random))
+
+
+def test_an_impossible_draw_fails_as_ever_and_replays_as_it_failed(folders, poison):
+    def agent(_):
+        for wrong, error in (
+            (lambda: wb.random.choice([]), IndexError),
+            (lambda: wb.random.sample([1], 2), ValueError),
+            (lambda: wb.random.randint(6, 1), ValueError),
+        ):
+            with pytest.raises(error):
+                wrong()
+
+    run = wb.record(folders, agent, None)
+    assert run.status == "done", run.exception
+    assert run.calls["status"].to_list() == ["error", "error"]
+
+
+def test_inside_a_call_they_are_no_calls(folders):
+    @wb.tool
+    def tool(word):
+        return [word, wb.clock.time() > 0, wb.env("DESK_TEST_PLACE"), len(str(wb.uuid4()))]
+
+    run = wb.record(folders, lambda _: tool("x"), None)
+    assert run.calls["name"].to_list() == ["tool"]
+
+
+# ---- secrets
+
+SECRET = "s3cr3t-and-long-enough"
+
+
+def keyed(_):
+    return ["is set" if wb.env("DESK_API_KEY") else "is not set", wb.env("DESK_TEST_PLACE")]
+
+
+def stored(folders):
+    """Return every byte that the store's files hold."""
+    return b"".join(p.read_bytes() for p in folders.root.rglob("*") if p.is_file())
+
+
+def test_a_secret_is_recorded_as_a_placeholder_and_a_replay_takes_its_own(folders, monkeypatch):
+    monkeypatch.setenv("DESK_API_KEY", SECRET)
+    seen = []
+
+    def agent(_):
+        seen.append(wb.env("DESK_API_KEY"))
+        return "done"
+
+    run = wb.record(folders, agent, None)
+    assert seen == [SECRET]
+    assert run.calls["quality"].to_list() == ["redacted"]
+    [outcome] = [parse_body(e).outcome for e in run.event_log() if e.event_type == "call_ended"]
+    assert shims._PLACEHOLDER.fullmatch(outcome["value"])
+    assert SECRET.encode() not in stored(folders)
+
+    monkeypatch.setenv("DESK_API_KEY", "another")
+    result = wb.replay(run, agent)
+    assert result.identical, result.divergences
+    assert result.matches["match_level"].to_list() == ["exact_redacted"]
+    assert seen == [SECRET, "another"]
+    [notice] = result.certificate["notices"]
+    assert notice["kind"] == "own_value"
+    assert "DESK_API_KEY" in notice["cause"]
+    assert "own value" in notice["cause"]
+    assert b"another" not in stored(folders)
+
+    monkeypatch.delenv("DESK_API_KEY")
+    result = wb.replay(run, agent)
+    assert result.identical, result.divergences
+    assert seen[2] == outcome["value"], "set it was, and to what nobody knows"
+    assert "not set here" in result.certificate["notices"][0]["cause"]
+
+
+def test_a_secret_that_was_not_set_is_not_set_in_a_replay(folders, monkeypatch):
+    monkeypatch.delenv("DESK_API_KEY", raising=False)
+    run = wb.record(folders, keyed, None)
+    monkeypatch.setenv("DESK_API_KEY", SECRET)
+    result = wb.replay(run, keyed)
+    assert result.run.output == ["is not set", "here"]
+    assert result.identical, result.divergences
+
+
+def test_what_is_a_secret_can_be_said(folders, monkeypatch):
+    monkeypatch.setenv("DESK_API_KEY", "A")
+    monkeypatch.setenv("DESK_TEST_PLACE", "B")
+
+    def agent(_):
+        return [
+            wb.env("DESK_API_KEY", secret=False),
+            wb.env("DESK_TEST_PLACE", secret=True) == "B",
+        ]
+
+    run = wb.record(folders, agent, None)
+    assert run.output == ["A", True]
+    assert run.calls["quality"].to_list() == ["full", "redacted"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secret"),
+    [
+        ("OPENAI_API_KEY", "x", True),
+        ("apikey", "x", True),
+        ("GITHUB_TOKEN", "x", True),
+        ("AWS_SECRET_ACCESS_KEY", "x", True),
+        ("PGPASSWORD", "x", True),
+        ("DB_PASS", "x", True),
+        ("MYSQL_PWD", "x", True),
+        ("SENTRY_DSN", "x", True),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "x", True),
+        ("BASIC_AUTH", "x", True),
+        ("DATABASE_URL", "postgres://me:pw@host/db", True),
+        ("DATABASE_URL", "postgres://me@host/db", False),
+        ("HOME", "/home/me", False),
+        ("PWD", "/home/me", False),
+        ("KEYBOARD", "de", False),
+        ("AUTHOR", "me", False),
+        ("COMPASS", "north", False),
+        ("MODEL", None, False),
+    ],
+)
+def test_names_that_look_like_secrets_are(name, value, secret):
+    assert shims._is_secret(name, value) is secret
