@@ -206,7 +206,7 @@ class OpenRun:
         self._session.witness = Witness(self._session)
         self._stack.enter_context(intercept.installed())
         self._stack.enter_context(intercept.roots_installed())
-        former = scope.enter(scope.Scope(self._session, scope.Place("root")))
+        former = scope.inhabit(scope.Scope(self._session, scope.Place("root")))
         self._stack.callback(scope.enter, former)
         return self
 

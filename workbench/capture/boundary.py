@@ -198,7 +198,7 @@ def _begun(
     """Begin a stream when its first piece is wanted, be it after its recording."""
     if here.session.closed:
         return relays.Nobody(), start
-    opened = here.session.begin(here, asked, streams=True)
+    opened = here.session.begin(scopes.reader(here), asked, streams=True)
     if opened.answer is not None:
         return relays.Nobody(), functools.partial(_served_stream, opened)
     return _Watched(opened), start

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,17 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
 
-from workbench.capture import boundary, describe, graphs, humans, nodes, roots, spawn, witness
+from workbench.capture import (
+    boundary,
+    describe,
+    graphs,
+    humans,
+    nodes,
+    queues,
+    roots,
+    spawn,
+    witness,
+)
 
 Wrapper = Callable[[Any], Any]
 Entries = dict[str, Wrapper]
@@ -52,7 +62,11 @@ class _Installed:
     """The replacements in place, and how to undo them."""
 
     def __init__(
-        self, entries: dict[type, Entries], *, other: Any = (), but: tuple[type, ...] = ()
+        self,
+        entries: dict[type, Entries],
+        *,
+        other: Callable[[], Iterable[tuple[Any, str, Wrapper]]] = tuple,
+        but: tuple[type, ...] = (),
     ) -> None:
         self._entries, self._other, self._but = entries, other, but
         self._lock = threading.RLock()
@@ -75,7 +89,7 @@ class _Installed:
 
     def _install(self) -> None:
         witness.install()
-        for owner, name, wrapper in self._other:
+        for owner, name, wrapper in self._other():
             self._replace(owner, name, wrapper)
         for base, entries in self._entries.items():
             for kind in (base, *_subclasses(base)):
@@ -91,9 +105,10 @@ class _Installed:
 
     def _replace(self, owner: Any, name: str, wrapper: Wrapper) -> None:
         # raw where it can be had: a class method stays one
+        inherited = isinstance(owner, type) and name not in vars(owner)
         original = vars(owner)[name] if name in vars(owner) else getattr(owner, name)
         setattr(owner, name, wrapper(original))
-        self._undo.append((owner, name, original))
+        self._undo.append((owner, name, None if inherited else original))
 
     def _follow_subclasses(self, base: type, entries: Entries) -> None:
         own = vars(base).get("__init_subclass__")
@@ -130,7 +145,11 @@ def _subclasses(base: type) -> Iterator[type]:
             yield kind
 
 
-_others = (*spawn.targets(), *nodes.targets(), *graphs.targets(), *humans.targets())
+def _others() -> Iterable[tuple[Any, str, Wrapper]]:
+    for part in (spawn, queues, nodes, graphs, humans):
+        yield from part.targets()
+
+
 _installed = _Installed(ENTRIES, other=_others)
 _roots_installed = _Installed(roots.ENTRIES, but=tuple(ENTRIES))
 

@@ -70,7 +70,7 @@ def run_in_session(
     """Call a root with every boundary of it in this session; ``then`` is how it goes on."""
     with intercept.installed():
         for part in chain((call,), then):
-            former = scope.enter(scope.Scope(session, scope.Place("root")))
+            former = scope.inhabit(scope.Scope(session, scope.Place("root")))
             try:
                 ended = running.run_root(target, part)
             finally:

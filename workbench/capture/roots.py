@@ -87,7 +87,7 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _called(opened: Any, make: Callable[[], Any]) -> Any:
-    former = scopes.enter(opened.scope)
+    former = scopes.inhabit(opened.scope)
     try:
         value = make()
     except BaseException as error:
@@ -100,7 +100,7 @@ def _called(opened: Any, make: Callable[[], Any]) -> Any:
 
 
 async def _awaited(opened: Any, make: Callable[[], Any]) -> Any:
-    former = scopes.enter(opened.scope)
+    former = scopes.inhabit(opened.scope)
     try:
         value = await make()
     except BaseException as error:
@@ -116,7 +116,7 @@ def _streamed(opened: Any, make: Callable[[], Any]) -> Iterator[Any]:
     ended, live = running.Ended(), None
     try:
         while True:
-            former = scopes.enter(opened.scope)
+            former = scopes.inhabit(opened.scope)
             try:
                 live = iter(make()) if live is None else live
                 chunk = next(live)
@@ -137,7 +137,7 @@ async def _astreamed(opened: Any, make: Callable[[], Any]) -> AsyncIterator[Any]
     ended, live = running.Ended(), None
     try:
         while True:
-            former = scopes.enter(opened.scope)
+            former = scopes.inhabit(opened.scope)
             try:
                 live = aiter(make()) if live is None else live
                 chunk = await anext(live)

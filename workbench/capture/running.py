@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.capture import outcomes
+from workbench.capture import outcomes, scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -132,6 +132,7 @@ def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
     def work() -> None:
         try:
+            context.run(scope.adopt)
             box.output = context.run(asyncio.run, main())
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             box.error = error

@@ -2,10 +2,15 @@
 
 A lane says where work was spawned, never when it ran. Scopes travel in a context variable; a job
 that an executor runs under a context copied by somebody else finds its own scope on its thread.
+
+A scope belongs to one piece of work, its owner. Where other work finds it in its context (what an
+event loop calls back, a thread that nobody saw begin), that runs beside the owner, and when is
+chance: it gets a lane of its own that says so.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import itertools
 import threading
@@ -17,31 +22,65 @@ from langchain_core.runnables.config import var_child_runnable_config
 if TYPE_CHECKING:
     from workbench.capture.nodes import Visit
     from workbench.capture.session import Session
+    from workbench.schema import Order
+
+    # a thread and, in it, a task
+    Work = tuple[int, int]
 
 
 class Place:
     """A lane of one visit: its path, the LangGraph visit it lies in, and how many it spawned."""
 
-    __slots__ = ("_children", "inside", "namespace", "outer", "path", "step_id", "unsaid")
+    __slots__ = (
+        "_base",
+        "_children",
+        "_handed",
+        "inside",
+        "namespace",
+        "order",
+        "outer",
+        "path",
+        "step_id",
+        "unsaid",
+    )
 
-    def __init__(self, path: str, *, namespace: str = "", step_id: str | None = None) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: str,
+        *,
+        namespace: str = "",
+        step_id: str | None = None,
+        order: Order = "declared",
+    ) -> None:
+        self.path = self._base = path
         self.namespace = namespace
         self.step_id = step_id
+        self.order: Order = order
         self.outer: Place | None = None  # of a graph's node: where the graph was called
         self.unsaid: Visit | None = None  # a node nothing was written of yet
         # the scope of what a call made here does, which is no call of its own
         self.inside: Scope | None = None
-        self._children = itertools.count(1)
+        self._children, self._handed = itertools.count(1), itertools.count(1)
 
     def child(self) -> Place:
         """Return the lane of the next piece of work that is spawned here."""
-        number = next(self._children)
-        return Place(f"{self.path}/{number}", namespace=self.namespace, step_id=self.step_id)
+        return self._below(f"{next(self._children)}")
+
+    def handed_over(self) -> Place:
+        """Return the lane of the next piece of work that is put into a queue here."""
+        return self._below(f">{next(self._handed)}")
+
+    def _below(self, segment: str) -> Place:
+        return Place(
+            f"{self.path}/{segment}",
+            namespace=self.namespace,
+            step_id=self.step_id,
+            order=self.order,
+        )
 
     def restart(self) -> None:
         """Count what is spawned here from the beginning: a node that waited runs again."""
-        self._children = itertools.count(1)
+        self._children, self._handed = itertools.count(1), itertools.count(1)
 
     def within(self, step_id: str) -> Place:
         """Return the same lane inside a step; what is spawned there is counted with the rest."""
@@ -49,11 +88,23 @@ class Place:
         place.step_id, place.inside = step_id, None
         return place
 
+    def has_below(self, other: Place) -> bool:
+        """Say whether another lane is this one's own work, or that of what it works on."""
+        return other.path.startswith((f"{self._base}/", f"{self.path}/"))
+
+    def go_on_in(self, other: Place) -> None:
+        """Work in another lane from now on: nothing was called or spawned there yet."""
+        self.path, self.order, self.step_id = other.path, other.order, other.step_id
+        self.restart()
+
 
 class Scope:
-    """A session, a place in it, and whether a recorded call is being made."""
+    """A session, a place in it, and whether a recorded call is being made.
 
-    __slots__ = ("in_call", "in_root", "inner_of", "place", "session")
+    ``owner`` is the work it was made for; None where nobody asks.
+    """
+
+    __slots__ = ("in_call", "in_root", "inner_of", "owner", "place", "session")
 
     def __init__(
         self, session: Session, place: Place, *, in_call: bool = False, in_root: bool = False
@@ -62,11 +113,13 @@ class Scope:
         self.place = place
         self.in_call = in_call
         self.in_root = in_root
+        self.owner: Work | None = None
         # the context variable's value where this scope was made for another thread
         self.inner_of: Scope | None = None
 
 
 _scope: ContextVar[Scope | None] = ContextVar("workbench_scope", default=None)
+_NOBODY: Work = (-1, -1)
 
 
 class _Carried(threading.local):
@@ -99,10 +152,36 @@ def enter(scope: Scope | None) -> Scope | None:
     return former
 
 
+def who() -> Work:
+    """Return what tells pieces of work apart that run at once: the task, else the thread.
+
+    What an event loop calls outside every task is told apart from the code that runs the loop.
+    """
+    loop = asyncio._get_running_loop()  # noqa: SLF001 - the one way to ask that costs nothing
+    if loop is None:
+        return threading.get_ident(), 0
+    task = asyncio.current_task(loop)
+    return (threading.get_ident(), -1) if task is None else (0, id(task))
+
+
+def inhabit(scope: Scope) -> Scope | None:
+    """Make a scope the current one, and that of the work that runs right now."""
+    scope.owner = who()
+    return enter(scope)
+
+
+def adopt() -> None:
+    """Go on in the current scope with other work, while its owner waits."""
+    scope = _scope.get()
+    if scope is not None:
+        inhabit(Scope(scope.session, scope.place, in_call=scope.in_call, in_root=scope.in_root))
+
+
 def run_carried(scope: Scope, job: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Run a job of another thread in the scope that was made for it where it was submitted."""
     former = _carried.scope
     _carried.scope = scope
+    scope.owner = scope.owner or who()
     try:
         return job(*args, **kwargs)
     finally:
@@ -113,6 +192,13 @@ def carried_to_job(scope: Scope, place: Place) -> Scope:
     """Return a scope for a job that is handed to another thread now."""
     job = Scope(scope.session, place, in_call=scope.in_call, in_root=scope.in_root)
     job.inner_of = raw()
+    return job
+
+
+def carried_beside(scope: Scope) -> Scope:
+    """Return a scope for what a thread of a pool does besides its jobs: when is chance."""
+    job = Scope(scope.session, scope.place, in_call=scope.in_call, in_root=scope.in_root)
+    job.inner_of, job.owner = job, _NOBODY
     return job
 
 
@@ -127,6 +213,33 @@ def place_of(scope: Scope) -> Place:
     if place.unsaid is not None:
         place.unsaid.say()
     return place
+
+
+def reader(asked_in: Scope) -> Scope:
+    """Return the scope of the code that reads a stream that was asked for in a scope."""
+    now = current()
+    if now is None or now.in_call or now.session is not asked_in.session:
+        return asked_in
+    return now
+
+
+def standing(scope: Scope) -> Place:
+    """Return the lane of the running code, which may not be the work that the scope is for."""
+    place = place_of(scope)
+    work = who()
+    return place if scope.in_call or scope.owner == work else beside(scope, place, work)
+
+
+def beside(scope: Scope, place: Place, work: Work) -> Place:
+    """Return the lane of work that found the scope of other work in its context."""
+    if scope.owner is None or place is not scope.place or _waited_for():
+        return place
+    return scope.session.stray(place, work)
+
+
+def _waited_for() -> bool:
+    """Say whether this thread works for a task that does nothing meanwhile."""
+    return type(threading.current_thread()).__module__.startswith("anyio")
 
 
 class Visits:
@@ -169,7 +282,7 @@ class Visits:
 
 
 def _segment(node: str, path: Any) -> str:
-    name = f"'{node}'" if node.isdigit() or node[:1] in "?'" else node.replace("/", "%2F")
+    name = f"'{node}'" if node.isdigit() or node[:1] in "?'>" else node.replace("/", "%2F")
     index = _push_index(path)
     return name if index is None else f"{name}[{index}]"
 

@@ -101,7 +101,7 @@ class _Lane:
 
     def __init__(self) -> None:
         self.ordinal = 0
-        self.open: dict[str, tuple[int, int]] = {}
+        self.open: dict[str, scope.Work] = {}
 
 
 class Session:
@@ -125,7 +125,8 @@ class Session:
         self.gaps: list[dict[str, Any]] = []
         self.lock = threading.RLock()
         self._lanes: dict[str, _Lane] = defaultdict(_Lane)
-        self._inferred = 0
+        self.inferred = 0
+        self._strays: dict[tuple[str, scope.Work], scope.Place] = {}
         self.calls = 0
         self.witness: Any = None
 
@@ -141,29 +142,45 @@ class Session:
         """
         if self._stops:
             self.journal.check()
-        opened = Opened(self, asked, scope.place_of(here), streams=streams)
+        place, work = scope.place_of(here), scope.who()
+        if here.owner != work:
+            place = scope.beside(here, place, work)
+        opened = Opened(self, asked, place, streams=streams)
         with self.lock:
-            self._number(opened)
+            self._number(opened, work)
         self.answer(opened)
         opened.started = perf_counter()
         self._write_start(opened)
         return opened
 
-    def _number(self, opened: Opened) -> None:
+    def _number(self, opened: Opened, work: scope.Work) -> None:
         opened.lane = path = opened.place.path
-        opened.order = "declared"
-        who = _who()
+        opened.order = opened.place.order
         lane = self._lanes[path]
-        if lane.open and any(other != who for other in lane.open.values()):
+        if lane.open and any(other != work for other in lane.open.values()):
             # two at once in one lane: their order is chance, so they are kept apart
-            self._inferred += 1
-            opened.lane, opened.order = f"root/?{self._inferred}", "inferred"
+            self.inferred += 1
+            opened.lane, opened.order = f"root/?{self.inferred}", "inferred"
             lane = self._lanes[opened.lane]
         lane.ordinal += 1
         opened.ordinal = lane.ordinal
         opened.step_id = step_id = self.journal.step_id()
-        lane.open[step_id] = who
+        lane.open[step_id] = work
         self.calls += 1
+
+    def stray(self, place: scope.Place, work: scope.Work) -> scope.Place:
+        """Return the lane of work that runs beside the owner of a place, nobody knows when."""
+        with self.lock:
+            found = self._strays.get((place.path, work))
+            if found is None:
+                self.inferred += 1
+                found = self._strays[place.path, work] = scope.Place(
+                    f"root/?{self.inferred}",
+                    namespace=place.namespace,
+                    step_id=place.step_id,
+                    order="inferred",
+                )
+            return found
 
     def answer(self, opened: Opened) -> None:
         """Answer a call instead of making it; a recording answers none."""
@@ -307,10 +324,3 @@ def _stream(opened: Opened) -> Stream:
     if opened.stream is None:
         opened.stream = Stream()
     return opened.stream
-
-
-def _who() -> tuple[int, int]:
-    """Return what tells two pieces of work apart that run at once: the thread and the task."""
-    loop = asyncio._get_running_loop()  # noqa: SLF001 - the one way to ask that costs nothing
-    task = None if loop is None else asyncio.current_task(loop)
-    return threading.get_ident(), 0 if task is None else id(task)

@@ -6,25 +6,29 @@ framework's fan-out (a batch, parallel branches, the tool calls of one message) 
 
 from __future__ import annotations
 
+import _thread
 import asyncio
-import contextvars
 import functools
 import inspect
 import sys
 import threading
-import types
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.capture import scope as scopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import Context
     from types import FrameType
 
 Spawned = Literal["own", "none"]
 
-_MECHANISM = ("concurrent.futures", "asyncio", "threading", "contextvars", "functools", "anyio")
+_MECHANISM = (
+    *("concurrent.futures", "asyncio", "threading", "contextvars", "functools", "anyio"),
+    "workbench.capture.spawn",
+)
 _MECHANISM_CODE = (
     "ContextThreadPoolExecutor.",
     "gather_with_concurrency",
@@ -85,8 +89,11 @@ def _framework(qualname: str, gathered: int | None) -> Spawned:
 
 
 def _child_of(scope: scopes.Scope, frame: FrameType | None) -> scopes.Place:
-    place = scopes.place_of(scope)
+    place = scopes.standing(scope)
     return place.child() if not scope.in_call and _spawner(frame) == "own" else place
+
+
+# ---- threads
 
 
 def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,62 +115,175 @@ def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def start(self: threading.Thread) -> Any:
         scope = scopes.current()
-        frame = sys._getframe(1)  # noqa: SLF001 - see above
-        if scope is not None and not _within(_module(frame), _OWN_THREADS):
+        if scope is None:
+            return original(self)
+        frame, own = sys._getframe(1), vars(self).get("run")  # noqa: SLF001 - see above
+        if _within(_module(frame), _OWN_THREADS):
+            job = scopes.carried_beside(scope)
+        else:
             job = scopes.carried_to_job(scope, _child_of(scope, frame))
-            self.run = functools.partial(scopes.run_carried, job, self.run)  # type: ignore[method-assign] # a thread carries its scope where every subclass's run is called
-        return original(self)
+        self.run = functools.partial(scopes.run_carried, job, self.run)  # type: ignore[method-assign] # a thread carries its scope where every subclass's run is called
+        try:
+            return original(self)
+        except BaseException:
+            vars(self).pop("run")
+            if own is not None:
+                self.run = own  # type: ignore[method-assign] # as it was
+            raise
 
     return start
 
 
+def _beginning(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def start_new_thread(function: Any, args: Any, *kwargs: Any) -> Any:
+        scope = scopes.current()
+        if scope is not None:
+            job = scopes.carried_to_job(scope, _child_of(scope, sys._getframe(1)))  # noqa: SLF001 - see above
+            function = functools.partial(scopes.run_carried, job, function)
+        return original(function, args, *kwargs)
+
+    return start_new_thread
+
+
+def _following(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def add_done_callback(self: Any, fn: Any) -> Any:
+        scope, frame = scopes.current(), sys._getframe(1)  # noqa: SLF001 - see above
+        if scope is not None and not _within(_module(frame), (*_MECHANISM, *_FRAMEWORK)):
+            job = scopes.carried_to_job(scope, _child_of(scope, frame))
+            fn = functools.partial(scopes.run_carried, job, fn)
+        return original(self, fn)
+
+    return add_done_callback
+
+
+# ---- tasks
+
+
 def _creating(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def create_task(self: Any, coro: Any, *, context: Any = None, **kwargs: Any) -> Any:
+    def create_task(self: Any, coro: Any, *, context: Context | None = None, **kwargs: Any) -> Any:
         scope = scopes.current()
-        if scope is None:
-            return original(self, coro, context=context, **kwargs)
+        given = kwargs if context is None else {**kwargs, "context": context}
+        if scope is None or isinstance(coro, _Carrying):
+            return original(self, coro, **given)
         place = _child_of(scope, sys._getframe(1))  # noqa: SLF001 - see above
-        moved = place is not scope.place or scope is not scopes.raw()
-        child = scopes.Scope(scope.session, place, in_call=scope.in_call, in_root=scope.in_root)
+        own = place is not scopes.standing(scope)
+        child = _scope_in(scope, place)
         if context is None:
-            context = contextvars.copy_context()
-            if moved:
-                context.run(scopes.enter, child)
-        elif moved and inspect.iscoroutine(coro):
-            # a context that its creator chose may be shared: the scope is set step by step
-            coro = _stepping(coro, child)
-        return original(self, coro, context=context, **kwargs)
+            task = _created_inside(child, functools.partial(original, self, coro, **given))
+        elif not own and _entered(context, child):
+            task = original(self, coro, **given)
+        else:
+            # a context that its creator chose may be shared
+            task = original(self, _Carrying(coro, child), **given)
+        child.owner = child.owner or (0, id(task))
+        return task
 
     return create_task
 
 
-async def _stepping(coro: Any, scope: scopes.Scope) -> Any:
-    return await _steps(coro, scope)
+def _scope_in(scope: scopes.Scope, place: scopes.Place) -> scopes.Scope:
+    return scopes.Scope(scope.session, place, in_call=scope.in_call, in_root=scope.in_root)
 
 
-@types.coroutine
-def _steps(coro: Any, scope: scopes.Scope | None) -> Any:
-    """Drive a coroutine in a scope that no other task of its context sees."""
-    step: Callable[[], Any] = functools.partial(coro.send, None)
-    while True:
-        former = scopes.enter(scope)
+def _created_inside(scope: scopes.Scope, create: Callable[[], Any]) -> Any:
+    """Create a task whose context is copied with this scope in it."""
+    former = scopes.enter(scope)
+    try:
+        return create()
+    finally:
+        scopes.enter(former)
+
+
+def _entered(context: Context, scope: scopes.Scope) -> bool:
+    """Put a scope into a context that was made for one piece of work after the other."""
+    try:
+        context.run(scopes.enter, scope)
+    except RuntimeError:
+        return False  # somebody runs in it right now
+    return True
+
+
+def _handing_over(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def run_coroutine_threadsafe(coro: Any, loop: Any) -> Any:
+        scope = scopes.current()
+        if scope is not None and asyncio.iscoroutine(coro):
+            place = _child_of(scope, sys._getframe(1))  # noqa: SLF001 - see above
+            coro = _Carrying(coro, _scope_in(scope, place))
+        return original(coro, loop)
+
+    return run_coroutine_threadsafe
+
+
+def _completing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let tasks be created in the order in which they were given; a set has none."""
+
+    def in_order(given: Any) -> Any:
+        if scopes.current() is None or not isinstance(given, Iterable):
+            return given
+        return [asyncio.ensure_future(one) for one in dict.fromkeys(given)]
+
+    @functools.wraps(original)
+    def as_completed(fs: Any, **kwargs: Any) -> Any:
+        if inspect.isgeneratorfunction(
+            original
+        ):  # until Python 3.12 nothing begins before it is read
+            return (one for given in [fs] for one in original(in_order(given), **kwargs))
+        return original(in_order(fs), **kwargs)
+
+    return as_completed
+
+
+class _Carrying(Coroutine[Any, Any, Any]):
+    """A coroutine that takes each of its steps in a scope no other task of its context sees."""
+
+    def __init__(self, coro: Any, scope: scopes.Scope) -> None:
+        self._coro = coro
+        self._scope: scopes.Scope | None = scope
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._coro, name)
+
+    def __await__(self) -> Any:
+        return (yield from self._coro.__await__())
+
+    def send(self, value: Any) -> Any:
+        """Take the next step."""
+        return self._step(self._coro.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        """Take it with an exception."""
+        return self._step(self._coro.throw, *error)
+
+    def close(self) -> None:
+        """Take the last one."""
+        self._step(self._coro.close)
+
+    def _step(self, step: Callable[..., Any], *given: Any) -> Any:
+        former = scopes.enter(self._scope)
+        if self._scope is not None and self._scope.owner is None:
+            self._scope.owner = scopes.who()
         try:
-            waiting_for = step()
-        except StopIteration as done:
-            return done.value
+            return step(*given)
         finally:
-            scope = scopes.enter(former)
-        try:
-            step = functools.partial(coro.send, (yield waiting_for))
-        except BaseException as error:  # noqa: BLE001 - whatever is thrown in belongs to the coroutine
-            step = functools.partial(coro.throw, error)
+            self._scope = scopes.enter(former)
 
 
 def targets() -> list[tuple[Any, str, Callable[[Any], Any]]]:
     """Return what is replaced while a session runs: (owner, attribute, wrapper)."""
+    uvloop = sys.modules.get("uvloop")
+    loops = [asyncio.BaseEventLoop] if uvloop is None else [asyncio.BaseEventLoop, uvloop.Loop]
     return [
         (ThreadPoolExecutor, "submit", _submitting),
         (threading.Thread, "start", _starting),
-        (asyncio.BaseEventLoop, "create_task", _creating),
+        (_thread, "start_new_thread", _beginning),
+        (Future, "add_done_callback", _following),
+        *((loop, "create_task", _creating) for loop in loops),
+        (asyncio, "run_coroutine_threadsafe", _handing_over),
+        (asyncio.tasks, "run_coroutine_threadsafe", _handing_over),
+        (asyncio, "as_completed", _completing),
+        (asyncio.tasks, "as_completed", _completing),
     ]

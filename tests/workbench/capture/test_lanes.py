@@ -1,8 +1,8 @@
 """Lanes say where work was spawned: equal runs have equal lanes, however their calls interleave."""
 
-import _thread
 import asyncio
 import contextvars
+import queue
 import threading
 
 import pytest
@@ -87,25 +87,32 @@ def test_tasks_that_share_a_context_have_lanes_of_their_own(folders, world):
         assert wb.replay(run, agent).identical
 
 
+def _run_one(jobs):
+    jobs.get()()
+
+
 def test_calls_that_race_in_one_lane_are_kept_apart_and_refused_in_exact(folders, world):
+    # threads that were there before, and take what they run from nobody who could number it
+    jobs, barrier = queue.SimpleQueue(), threading.Barrier(2)
+    threads = [threading.Thread(target=_run_one, args=(jobs,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+
+    @wb.call()
+    def meet():
+        return barrier.wait(5)
+
     def agent(_):
-        # threads that nobody can number, in one and the same scope
-        barrier, done = threading.Barrier(2), [threading.Event(), threading.Event()]
-
-        @wb.call()
-        def meet():
-            return barrier.wait(5)
-
-        def work(event):
-            meet()
-            event.set()
-
+        done = [threading.Event(), threading.Event()]
         for event in done:
-            _thread.start_new_thread(contextvars.copy_context().run, (work, event))
+            context = contextvars.copy_context()
+            jobs.put(lambda c=context, e=event: (c.run(meet), e.set()))
         return [event.wait(5) for event in done]
 
     run = wb.record(folders, agent, None)
-    assert sorted(run.calls["lane"]) == ["root", "root/?1"]
+    for thread in threads:
+        thread.join()
+    assert sorted(run.calls["lane"]) == ["root/?1", "root/?2"]
     with pytest.raises(errors.RecordingIncomplete, match="ran beside another call"):
         wb.replay(run, agent)
 
