@@ -241,7 +241,7 @@ def _served_stream(opened: Opened) -> Generator[Any, Any, Any]:
         session.write_end(opened, came, status="cancelled")
         raise
     except BaseException:  # thrown in by the reader, as it was when this was recorded
-        if came.exception is None:
+        if came.exception is None and answer.status != "cancelled":
             session.left_early(opened)
         session.write_end(opened, came, status=answer.status)
         raise
