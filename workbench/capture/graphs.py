@@ -9,7 +9,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langgraph._internal._constants import CONFIG_KEY_SCRATCHPAD
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
-from langgraph.pregel._loop import PregelLoop
+from langgraph.pregel._loop import AsyncPregelLoop, PregelLoop, SyncPregelLoop
 from langgraph.types import Command
 
 from workbench import hashing
@@ -106,6 +106,34 @@ def _telling(original: Callable[..., Any]) -> Callable[..., Any]:
     return push
 
 
+def _cached(tasks: Any) -> Any:
+    """Tell of nodes whose results were kept before the run: a replay could not have them."""
+    here = scopes.current()
+    if here is None:
+        return tasks
+    for task in tasks:
+        if task.cache_key[:2] not in here.session.visits.kept:
+            reason = "its result was in the graph's cache before the run"
+            here.session.gap("node", task.name, reason=reason)
+    return tasks
+
+
+def _matching(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def match(self: Any) -> Any:
+        return _cached(original(self))
+
+    return match
+
+
+def _amatching(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    async def match(self: Any) -> Any:
+        return _cached(await original(self))
+
+    return match
+
+
 def _breakpoint(loop: Any) -> dict[str, Any]:
     """Return where a graph was told to stop, and before what."""
     names = sorted({str(task.name) for task in (getattr(loop, "tasks", None) or {}).values()})
@@ -118,4 +146,6 @@ def targets() -> list[tuple[Any, str, Callable[[Any], Any]]]:
         (Pregel, "stream", _streaming),
         (Pregel, "astream", _astreaming),
         (PregelLoop, "_push_graph_lifecycle_event", _telling),
+        (SyncPregelLoop, "match_cached_writes", _matching),
+        (AsyncPregelLoop, "amatch_cached_writes", _amatching),
     ]

@@ -88,6 +88,8 @@ def _left(visit: Visit, task: Any) -> None:
             name=visit.name,
             lane=visit.place.path,
         )
+    if task.cache_key is not None:
+        visit.session.visits.kept.add(task.cache_key[:2])
     _end(visit, "ok")
 
 

@@ -248,6 +248,8 @@ class Visits:
     def __init__(self) -> None:
         self.waiting: dict[str, Visit] = {}  # for a person
         self._places: dict[str, Place] = {}
+        # keys of the nodes' results that this session saw put into a cache
+        self.kept: set[tuple[Any, str]] = set()
         self._threads: set[tuple[int, str]] = set()
         self._lock = threading.Lock()
 

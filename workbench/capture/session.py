@@ -307,6 +307,10 @@ class Session:
         """Return what a graph saves its state to; in a recording its own."""
         return saver
 
+    def cache_for(self, cache: Any) -> Any:
+        """Return what a graph keeps its nodes' results in; in a recording its own."""
+        return cache
+
     def ask_within(self, opened: Opened) -> None:
         """Ask again what an answered call asked a person; a recording answers none."""
 

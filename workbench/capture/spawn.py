@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextvars
 import functools
 import inspect
 import sys
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 from workbench.capture import scope as scopes
 
@@ -45,6 +47,8 @@ _FAN_OUTS = frozenset(
         "Runnable.abatch_as_completed",
         "RunnableParallel.invoke",
         "RunnableParallel.ainvoke",
+        "RunnableParallel._transform",
+        "RunnableParallel._atransform",
     }
 )
 _ONE_BY_ONE = frozenset({"Runnable.abatch", "Runnable.abatch_as_completed"})
@@ -88,6 +92,37 @@ def _framework(qualname: str, gathered: int | None) -> Spawned:
     return "none" if gathered == 1 and name in _ONE_BY_ONE else "own"
 
 
+# A streamed branch is asked for each of its pieces anew, by jobs that follow one another.
+_branches: WeakKeyDictionary[Any, scopes.Place] = WeakKeyDictionary()
+_NEXT_PIECE = "RunnableParallel._atransform.<locals>.get_next_chunk"
+
+
+def _piece_asked(job: Any) -> Any:
+    """Return the branch whose next piece a job fetches."""
+    given: tuple[Any, ...] = ()
+    while isinstance(job, functools.partial) and not job.keywords:
+        job, given = job.func, (*job.args, *given)
+        if given and isinstance(getattr(job, "__self__", None), contextvars.Context):
+            job, given = given[0], given[1:]
+    return given[0] if job is next and given and inspect.isgenerator(given[0]) else None
+
+
+def _piece_of(work: Any) -> Any:
+    """Return the branch whose next piece a coroutine waits for."""
+    if getattr(work, "__qualname__", None) != _NEXT_PIECE or not inspect.iscoroutine(work):
+        return None
+    return None if work.cr_frame is None else work.cr_frame.f_locals.get("generator")
+
+
+def _branch(scope: scopes.Scope, frame: FrameType | None, branch: Any) -> scopes.Place:
+    if branch is None:
+        return _child_of(scope, frame)
+    known = _branches.get(branch)
+    if known is None:
+        known = _branches[branch] = _child_of(scope, frame)
+    return known
+
+
 def _child_of(scope: scopes.Scope, frame: FrameType | None) -> scopes.Place:
     place = scopes.standing(scope)
     return place.child() if not scope.in_call and _spawner(frame) == "own" else place
@@ -102,7 +137,7 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
         scope = scopes.current()
         if scope is None:
             return original(self, fn, *args, **kwargs)
-        place = _child_of(scope, sys._getframe(1))  # noqa: SLF001 - the creator is what a lane is named by
+        place = _branch(scope, sys._getframe(1), _piece_asked(fn))  # noqa: SLF001 - the creator is what a lane is named by
         job = scopes.carried_to_job(scope, place)
         future = original(self, functools.partial(scopes.run_carried, job, fn), *args, **kwargs)
         scope.session.handed_over(future, place.path)
@@ -168,7 +203,7 @@ def _creating(original: Callable[..., Any]) -> Callable[..., Any]:
         given = kwargs if context is None else {**kwargs, "context": context}
         if scope is None or isinstance(coro, _Carrying):
             return original(self, coro, **given)
-        place = _child_of(scope, sys._getframe(1))  # noqa: SLF001 - see above
+        place = _branch(scope, sys._getframe(1), _piece_of(coro))  # noqa: SLF001 - see above
         own = place is not scopes.standing(scope)
         child = _scope_in(scope, place)
         if context is None:

@@ -1,4 +1,4 @@
-"""Replayed graphs write to a fresh in-memory saver; the recorded one is never touched."""
+"""Replayed graphs write to a fresh in-memory saver and cache; the graph's own are not touched."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from langgraph.cache.base import BaseCache
+from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
@@ -37,11 +39,25 @@ _originals: dict[str, Any] = {}
 def _fresh(graph: Any) -> Any:
     """Return the graph with the session's own saver in place of the one it was compiled with."""
     here = scope.current()
-    saver = getattr(graph, "checkpointer", None)
-    if here is None or not here.session.replaying or not isinstance(saver, BaseCheckpointSaver):
+    if here is None or not here.session.replaying:
         return graph
-    own = here.session.saver_for(saver)
-    return graph if own is saver else graph.copy({"checkpointer": own})
+    fresh = {}
+    saver, cache = getattr(graph, "checkpointer", None), getattr(graph, "cache", None)
+    if isinstance(saver, BaseCheckpointSaver):
+        fresh["checkpointer"] = here.session.saver_for(saver)
+    if isinstance(cache, BaseCache):
+        fresh["cache"] = here.session.cache_for(cache)
+    unlike = {name: own for name, own in fresh.items() if own is not getattr(graph, name)}
+    return graph.copy(unlike) if unlike else graph
+
+
+def cache_for(known: dict[int, Any], cache: Any) -> Any:
+    """Return the fresh cache that stands for a graph's own, in which nothing was kept before."""
+    if any(cache is fresh for _, fresh in known.values()):
+        return cache
+    if id(cache) not in known:
+        known[id(cache)] = (cache, InMemoryCache(serde=cache.serde))
+    return known[id(cache)][1]
 
 
 def saver_for(known: dict[int, Any], saver: Any, *, earlier: Iterable[dict[str, Any]] = ()) -> Any:

@@ -64,6 +64,7 @@ class ReplaySession(Session):
         self.stopped = False
         self._told: set[str] = set()
         self._savers: dict[int, Any] = {}
+        self._caches: dict[int, Any] = {}
         self._saver_lock = threading.Lock()
 
     # ---- answering
@@ -287,6 +288,11 @@ class ReplaySession(Session):
         """Return the fresh saver that stands for a graph's own."""
         with self._saver_lock:
             return savers.saver_for(self._savers, saver, earlier=self.recording.earlier)
+
+    def cache_for(self, cache: Any) -> Any:
+        """Return the fresh cache that stands for a graph's own."""
+        with self._saver_lock:
+            return savers.cache_for(self._caches, cache)
 
     def lost_call(self, name: str) -> None:
         """Note a call from code that lost its session."""
