@@ -61,9 +61,12 @@ def flush(server: Server, folder: SpoolFolder, *, until: threading.Event | None 
     ------
     SpoolFailed
         The folder cannot be read.
+    WorkbenchError
+        The server does not say whose the key is.
     """
     told = Flushed()
     over = until or threading.Event()
+    server.identify()
     for segments in folder.left_behind(told.unread.append):
         if over.is_set():
             _let_go(segments)

@@ -30,8 +30,34 @@ class Workspace:
     name: str
 
 
+@dataclass(slots=True)
+class Key:
+    """A key, and whose it is from a server's first answer on."""
+
+    known: Workspace | None = None
+
+    def workspace(self, wire: Wire) -> Workspace:
+        """Return whose it is; the server is asked where it is not known yet.
+
+        Raises
+        ------
+        Unauthenticated
+            The key is missing, unknown or expired.
+        """
+        if self.known is None:
+            said = wire.get_json("/v1/health").get("workspace")
+            if not said:
+                raise Unauthenticated(
+                    "the server does not know this key",
+                    where=wire.url,
+                    hint="set WORKBENCH_API_KEY",
+                )
+            self.known = Workspace(str(said["id"]), str(said["name"]))
+        return self.known
+
+
 class Outlet:
-    """A server as a delivery needs it; it knows the workspace from the first answer on.
+    """A server as a delivery needs it.
 
     Attributes
     ----------
@@ -39,29 +65,30 @@ class Outlet:
         The workspace's rules as they were heard last, maybe long ago; None where they never were.
     """
 
-    def __init__(self, wire: Wire, address: str, *, known: Workspace | None) -> None:
+    def __init__(self, wire: Wire, address: str, *, key: Key) -> None:
         self.address = address
         self._wire = wire.hasty(timeout_s=_LONGEST_S)
-        self._known = known
+        self._key = key
         self._rules = WorkspaceRules(self._wire, address=address)
         self.rules = self._rules.last(self.workspace_id)
 
     @property
     def workspace_id(self) -> str | None:
         """The id of the workspace, or None where the server has not answered yet."""
-        return None if self._known is None else self._known.workspace_id
+        return None if self._key.known is None else self._key.known.workspace_id
+
+    def identify(self) -> str:
+        """Return the id of the workspace; the server is asked where it is not known yet."""
+        return self._key.workspace(self._wire).workspace_id
 
     def declare(self, header: RunHeader) -> Declared:
         """Make the run, or find that it is there."""
-        if self._known is None:
-            self._known = workspace_of_key(self._wire)
+        self.identify()
         return declare(self._wire, header)
 
     def ask_rules(self) -> Layer:
         """Ask by which rules the workspace redacts."""
-        if self._known is None:
-            self._known = workspace_of_key(self._wire)
-        self.rules = self._rules.ask(self._known.workspace_id)
+        self.rules = self._rules.ask(self.identify())
         return self.rules
 
     def redacting(self) -> SpoolRedaction:
@@ -79,22 +106,6 @@ class Outlet:
     def heartbeat(self, run_id: str) -> dict[str, Any]:
         """Say that a writer of the run is alive."""
         return manage.heartbeat(self._wire, run_id)
-
-
-def workspace_of_key(wire: Wire) -> Workspace:
-    """Ask a server whose key this is.
-
-    Raises
-    ------
-    Unauthenticated
-        The key is missing, unknown or expired.
-    """
-    said = wire.get_json("/v1/health").get("workspace")
-    if not said:
-        raise Unauthenticated(
-            "the server does not know this key", where=wire.url, hint="set WORKBENCH_API_KEY"
-        )
-    return Workspace(str(said["id"]), str(said["name"]))
 
 
 def declare(wire: Wire, header: RunHeader) -> Declared:

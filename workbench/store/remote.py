@@ -18,7 +18,7 @@ from workbench.store import filters, lookup, manage, rows
 from workbench.store.administration import Administration
 from workbench.store.batches import Parcel, cut, receipt_of
 from workbench.store.follow import Following, Source
-from workbench.store.outlet import Outlet, Workspace, declare, workspace_of_key
+from workbench.store.outlet import Key, Outlet, declare
 from workbench.store.protocol import Receipt
 from workbench.store.run import Run
 from workbench.store.spooled import SpooledWriter
@@ -76,7 +76,7 @@ class RemoteStore:
     ) -> None:
         self.address = url
         self._wire = Wire(url, api_key, local_socket=local_socket)
-        self._known: Workspace | None = None
+        self._key = Key()
 
     def identify(self) -> None:
         """Ask the server whose key this is; close the store where it does not say.
@@ -89,7 +89,7 @@ class RemoteStore:
             The key is missing, unknown or expired.
         """
         try:
-            self._known = workspace_of_key(self._wire)
+            self._key.workspace(self._wire)
         except BaseException:
             self._wire.close()
             raise
@@ -97,21 +97,16 @@ class RemoteStore:
     @property
     def workspace_id(self) -> str:
         """The id of the workspace; the server is asked where it is not known yet."""
-        return self._workspace.workspace_id
+        return self._key.workspace(self._wire).workspace_id
 
     @property
     def workspace(self) -> str:
         """The name of the workspace; the server is asked where it is not known yet."""
-        return self._workspace.name
-
-    @property
-    def _workspace(self) -> Workspace:
-        if self._known is None:
-            self._known = workspace_of_key(self._wire)
-        return self._known
+        return self._key.workspace(self._wire).name
 
     def __repr__(self) -> str:
-        return f"<Store {self.address} {self._known.name if self._known else '(not asked yet)'}>"
+        known = self._key.known
+        return f"<Store {self.address} {known.name if known else '(not asked yet)'}>"
 
     def runs(self, *, limit: int | None = None, **wanted: Unpack[RunFilter]) -> pl.DataFrame:
         """Return the runs, newest first; see `workbench.store.Store.runs`."""
@@ -342,7 +337,7 @@ class RemoteStore:
 
     def outlet(self) -> Outlet:
         """Return what a spool is delivered to."""
-        return Outlet(self._wire, self.address, known=self._known)
+        return Outlet(self._wire, self.address, key=self._key)
 
     @property
     def administration(self) -> Administration:

@@ -63,6 +63,9 @@ class Server(Destination, Protocol):
     def workspace_id(self) -> str | None:
         """The workspace's id; None where it is not known yet. Nobody is asked."""
 
+    def identify(self) -> str:
+        """Return the workspace's id, and ask for it where it is not known yet."""
+
     def heartbeat(self, run_id: str) -> dict[str, Any]:
         """Say that a writer of the run is alive."""
 
