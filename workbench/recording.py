@@ -9,11 +9,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench import hashing, schema
+from workbench import hashing, schema, sharing
 from workbench.errors import NotReplayable, RecordingIncomplete
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from workbench.schema import Event
 
@@ -241,7 +241,8 @@ class _Reader:
         self.problems.append(Problem(kind=kind, seq=event.seq, lane=event.lane, reason=reason))
 
     def recording(self, bodies: Mapping[str, dict[str, Any]]) -> Recording:
-        calls = tuple(self._call(step_id, event) for step_id, event in self.starts.items())
+        whole = sharing.Unfolding().whole
+        calls = tuple(self._call(step_id, event, whole) for step_id, event in self.starts.items())
         lanes: dict[str, dict[int, RecordedCall]] = defaultdict(dict)
         for call in calls:
             # of two calls with one number the first answers; the other is never consumed
@@ -264,10 +265,12 @@ class _Reader:
             earlier=tuple(self.earlier),
         )
 
-    def _call(self, step_id: str, start: Event) -> RecordedCall:
+    def _call(
+        self, step_id: str, start: Event, whole: Callable[[str, dict[str, Any]], dict[str, Any]]
+    ) -> RecordedCall:
         end = self.ends.get(step_id)
         came: schema.CallEnded = schema.parse_body(end) if end else schema.CallEnded()
-        request = dict(schema.parse_body(start).request)
+        request = dict(whole(step_id, schema.parse_body(start).request))
         kind, name = start.kind or "tool", start.name or ""
         pieces = self.pieces.get(step_id)
         return RecordedCall(

@@ -160,7 +160,8 @@ class CallStarted(Struct, frozen=True, kw_only=True):
 
     ``request`` of a model call: ``messages`` (digests of pooled bodies) and its parameters
     (``model``, ``tools``, ``tool_choice``, ``stop``, …); of a tool ``arguments``; of a retriever
-    ``query``.
+    ``query``. What a model's request shares with an earlier one of its run is written once: see
+    `workbench.sharing`.
     """
 
     request: dict[str, Any]

@@ -20,6 +20,7 @@ from workbench import formats, local
 from workbench.hashing import dumps
 from workbench.importers import files, import_paths
 from workbench.schema import Event
+from workbench.sharing import Unfolding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -137,9 +138,15 @@ def _row(event: Event, bodies: Mapping[str, Any], seq: int) -> tuple[object, ...
     )  # fmt: skip
 
 
+# one for all runs: a request names the one before it in its own run, which was read just before
+_unfolding = Unfolding()
+
+
 def _whole(event: Event, bodies: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event with the messages in place of their digests."""
     payload = msgspec.json.decode(event.payload)
+    if event.kind == "model" and "request" in payload:
+        payload["request"] = _unfolding.whole(event.step_id, payload["request"])
     for holder in (payload.get("request"), payload.get("input")):
         if isinstance(holder, dict) and isinstance(holder.get("messages"), list):
             holder["messages"] = [bodies.get(one, one) for one in holder["messages"]]

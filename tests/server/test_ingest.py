@@ -242,6 +242,30 @@ def test_a_digest_that_nobody_knows_is_refused_by_name(client, other):
     assert client.row(run_id)["events"] == 0
 
 
+def test_a_request_may_begin_like_an_earlier_one(client):
+    asked, answered = a_message("a question"), a_message("an answer", "assistant")
+    begin = {"call": "s1", "first": 1}
+    first = a_model_call(1, messages=[asked[0]], outcome=answered[0])
+    second = a_model_call(3, messages=[begin, answered[0]])
+    run_id = client.create()
+    assert client.send(run_id, [*first, *second], dict([asked, answered])).status_code == 200
+    assert client.send(run_id, a_model_call(5, messages=[begin])).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "begin", [{"call": "s1"}, {"call": "s1", "first": 0}, {"call": 1, "first": 1}, {}]
+)
+def test_a_beginning_of_no_known_form_is_refused(client, begin):
+    answer = client.send(client.create(), a_model_call(1, messages=[begin]))
+    assert code(answer) == (422, "invalid_event")
+
+
+def test_what_follows_a_beginning_needs_its_body(client):
+    digest, _ = a_message("hello")
+    call = a_model_call(1, messages=[{"call": "s0", "first": 1}, digest])
+    assert code(client.send(client.create(), call)) == (422, "missing_bodies")
+
+
 @pytest.mark.parametrize("place", ["run_started", "annotated"])
 def test_pooled_inputs_and_remarks_need_their_bodies_too(client, place):
     digest, body = a_message("hello")

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import orjson
 
 from workbench import hashing
 from workbench.capture import written
@@ -33,6 +34,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.schema import Event
+from workbench.sharing import Folding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,6 +89,7 @@ class Journal:
         self._numbered = 0
         self._pending: list[Event] = []
         self._bodies: dict[str, Any] = {}
+        self._folding = Folding()
         self._sent: set[str] = set()
         self.error: WorkbenchError | None = None
         self._lost = 0  # after the run's end
@@ -284,6 +287,8 @@ class Journal:
         if fields["event_type"] == "run_ended":
             payload = self._with_writers(payload, number)
             self._finished = True
+        if fields["event_type"] == "call_started" and fields.get("kind") == "model":
+            payload = self._folded(fields, payload)
         envelope = Event(
             started_at=datetime.fromtimestamp(at_ns / 1e9, UTC),
             writer=self.writer,
@@ -296,6 +301,12 @@ class Journal:
                 self._bodies[digest] = body
         self._pending.append(event)
         self._numbered = number
+
+    def _folded(self, fields: dict[str, Any], payload: bytes) -> bytes:
+        """Return what is stored of a model's request: a conversation that goes on, but once."""
+        whole = orjson.loads(payload)["request"]
+        stored = self._folding.fold(fields["lane"], fields["step_id"], whole)
+        return payload if stored is whole else hashing.dumps({"request": stored})
 
     def _with_writers(self, payload: bytes, number: int) -> bytes:
         body = msgspec.json.decode(payload)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from workbench import sharing
 from workbench.diff.messages import key as message_key
 from workbench.frames.messages import message_rows
 from workbench.hashing import comparable, dumps
@@ -116,6 +117,7 @@ class _Reader:
         self.side = found
         self.open: dict[str | None, CallView] = {}
         self.keys: dict[str, Hashable] = {}
+        self.whole = sharing.Unfolding().whole
 
     def read(self, events: list[Event]) -> None:
         begun = None
@@ -132,7 +134,8 @@ class _Reader:
                     self.side.duration_ms = (event.started_at - begun).total_seconds() * 1000
 
     def _start(self, event: Event, at: int) -> None:
-        request = orjson.loads(bytes(event.payload)).get("request") or {}
+        said = orjson.loads(bytes(event.payload)).get("request") or {}
+        request = self.whole(event.step_id, said)
         call = CallView(
             seq=event.seq or at,
             kind=event.kind or "",

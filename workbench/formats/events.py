@@ -15,6 +15,7 @@ from workbench.formats.trace import LEADING, Counts, Imported
 from workbench.formats.values import arguments_of, is_too_deep
 from workbench.hashing import content_hash, dumps, sha256_hex, signature_of
 from workbench.schema import Event, RunHeader, message_text
+from workbench.sharing import Folding
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -128,6 +129,7 @@ class _Conversation:
         self.answered = pair(trace.messages)
         self.ordinals: dict[str, int] = {}
         self.requests: dict[str, dict[str, Any]] = {}
+        self.folding = Folding()
         self.greeted = False
         self.before: datetime | None = trace.started_at
 
@@ -194,7 +196,8 @@ class _Conversation:
             "ordinal": self._next(_ROOT),
             "quality": "reconstructed",
         }
-        self._call_started(step, request, at=self.before)
+        stored = self.folding.fold(_ROOT, str(message.index), request)
+        self._call_started(step, request, at=self.before, stored=stored)
         self._call_ended(step, request, message, begun=self.before)
 
     def _ask(self, message: Message) -> None:
@@ -244,9 +247,10 @@ class _Conversation:
         *,
         at: datetime | None,
         effect: str | None = None,
+        stored: dict[str, Any] | None = None,
     ) -> None:
         self.log.add(
-            {"request": request},
+            {"request": stored or request},
             event_type="call_started",
             signature=signature_of(kind=step["kind"], name=step["name"], request=request),
             order="inferred",

@@ -8,6 +8,7 @@ import msgspec
 import polars as pl
 from msgspec import Raw, Struct
 
+from workbench import hashing, sharing
 from workbench.errors import InvalidEvent
 
 if TYPE_CHECKING:
@@ -34,9 +35,27 @@ _started = msgspec.json.Decoder(_Started)
 _ended = msgspec.json.Decoder(_Ended)
 
 
-def requests(payloads: pl.Series) -> pl.Series:
-    """Return the ``request`` of each ``call_started``."""
-    return _cut(payloads, _started, "request")["request"]
+def requests(payloads: pl.Series, step_ids: pl.Series) -> pl.Series:
+    """Return the ``request`` of each ``call_started`` of a run, in the order of its log.
+
+    One that names an earlier one is written out whole (see `workbench.sharing`).
+    """
+    found = _cut(payloads, _started, "request")["request"]
+    folded = found.str.contains(sharing.REFERENCE, literal=True).fill_null(value=False)
+    return _whole(found, step_ids) if folded.any() else found
+
+
+def _whole(requests: pl.Series, step_ids: pl.Series) -> pl.Series:
+    unfolding = sharing.Unfolding()
+    texts: list[str | None] = []
+    for text, step_id in zip(requests, step_ids, strict=True):
+        if text is None or '"messages"' not in text:
+            texts.append(text)
+            continue
+        request = msgspec.json.decode(text)
+        whole = unfolding.whole(step_id, request)
+        texts.append(text if whole is request else hashing.dumps(whole).decode())
+    return pl.Series(requests.name, texts, dtype=pl.String)
 
 
 def outcomes(payloads: pl.Series) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import polars as pl
 
+from workbench import sharing
 from workbench.frames.lanes import in_spawn_order
 from workbench.hashing import dumps
 from workbench.schema import Event, message_text
@@ -73,11 +74,12 @@ def _imported(parsed: _Parsed, bodies: Mapping[str, Body]) -> list[_Placed] | No
     """Return messages by the source's own index; null when no event has one."""
     held: dict[int, tuple[str, int]] = {}
     quoted: dict[int, tuple[str, int]] = {}
+    whole = sharing.Unfolding().whole
     for seq, event, payload in parsed:
         index, digest = payload.get("index"), _digest(payload)
         if digest is not None and isinstance(index, int) and event.event_type != "chunk":
             held.setdefault(index, (digest, seq))
-        for i, each in enumerate(_request(event, payload)):
+        for i, each in enumerate(_request(event, payload, whole)):
             quoted.setdefault(i, (each, seq))
     start = next(((seq, e, p) for seq, e, p in parsed if e.event_type == "run_started"), None)
     if not held and not (start is not None and start[1].writer == "import"):
@@ -96,10 +98,10 @@ def _digest(payload: dict[str, Any]) -> str | None:
     return said if isinstance(said, str) else None
 
 
-def _request(event: Event, payload: dict[str, Any]) -> list[str]:
+def _request(event: Event, payload: dict[str, Any], whole: Any) -> list[str]:
     if event.event_type != "call_started" or event.kind != "model":
         return []
-    said = payload.get("request", {}).get("messages")
+    said = whole(event.step_id, payload.get("request") or {}).get("messages")
     return said if isinstance(said, list) else []
 
 

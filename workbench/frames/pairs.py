@@ -48,7 +48,7 @@ def calls(events: pl.DataFrame) -> pl.DataFrame:
     """Return one row per call of a run, with the columns `CALLS`, in order of ``seq``."""
     paired = _paired(events).filter(pl.col("kind").is_not_null())
     came_back = bodies.outcomes(paired["ended_payload"])
-    request = bodies.requests(paired["payload"])
+    request = bodies.requests(paired["payload"], paired["step_id"])
     return fitted(paired.with_columns(request, *came_back, error=_error()), CALLS)
 
 

@@ -18,6 +18,7 @@ from workbench.redaction.parts import with_parts
 from workbench.redaction.text import first_match
 from workbench.redaction.values import changed, changed_body
 from workbench.schema import EMPTY
+from workbench.sharing import is_folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -150,6 +151,9 @@ class EventRedaction:
 
     def _started(self, fields: Fields, body: dict[str, Any], *, differs: bool) -> Fields:
         request = body["request"]
+        if is_folded(request):
+            # the earlier one may be out of reach: whoever reads it whole signs it again
+            return {**fields, "signature": None} if differs else fields
         if fields.get("step_id") is not None:
             self._requests[fields["step_id"]] = (hashing.dumps(request), differs)
         if not differs or fields.get("signature") is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.hashing import is_sha256
+from workbench.sharing import beginning_is_sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,11 +83,15 @@ def _started(body: Body, part: Part, rename: Rename) -> Body:
 def _request(request: Any, part: Part, rename: Rename) -> Any:
     """Messages are pooled: their bodies are redacted, and the request names them."""
     named = request.get("messages") if isinstance(request, dict) else None
-    if not (isinstance(named, list) and all(isinstance(n, str) and is_sha256(n) for n in named)):
+    if not isinstance(named, list):
+        return _mapping(part(request))
+    begin = named[:1] if named and beginning_is_sound(named[0]) else []
+    digests = named[len(begin) :]
+    if not all(isinstance(n, str) and is_sha256(n) for n in digests):
         return _mapping(part(request))
     rest = {key: value for key, value in request.items() if key != "messages"}
     said = _mapping(part(rest)) if rest else {}
-    return {**said, "messages": [rename(digest) for digest in named]}
+    return {**said, "messages": [*begin, *map(rename, digests)]}
 
 
 def _call_ended(body: Body, part: Part, rename: Rename) -> Body:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,6 +17,14 @@ _BODIES = {"call_started": {"request": {}}, "chunk": {"index": 0}, "annotated": 
 _LONGEST_TEXT = 200
 _TEXTS = ("name", "lane", "step_id", "parent_step_id", "attempt_of")
 _event = msgspec.json.Decoder(Event)
+
+
+class _Asked(msgspec.Struct):
+    messages: list[Any] = []
+
+
+class _Messages(msgspec.Struct):
+    request: _Asked
 
 
 def stub(line: bytes, why: WorkbenchError) -> bytes:
@@ -38,7 +46,7 @@ def stub(line: bytes, why: WorkbenchError) -> bytes:
     said = {"$type": "truncated", "$value": {"bytes": len(line), "code": why.code}}
     body = _BODIES.get(event.event_type, {})
     if event.event_type == "call_started":
-        body = {"request": {"arguments": said}}
+        body = {"request": _request(event, said)}
     elif event.event_type == "call_ended":
         body = {"outcome": {"value": said}}
     texts = {
@@ -55,3 +63,11 @@ def stub(line: bytes, why: WorkbenchError) -> bytes:
 def _fitted(text: str) -> str:
     """Return a text that every column can hold: no store takes a NUL, and none takes any length."""
     return text[:_LONGEST_TEXT].replace("\0", "\\x00")
+
+
+def _request(event: Event, said: dict[str, Any]) -> dict[str, Any]:
+    """Keep a model's messages: later requests may begin with them."""
+    if event.kind != "model":
+        return {"arguments": said}
+    messages = msgspec.json.decode(event.payload, type=_Messages).request.messages
+    return {"messages": messages, "params": said}

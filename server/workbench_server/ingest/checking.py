@@ -13,6 +13,7 @@ import zstandard
 from msgspec import Raw, Struct
 from msgspec.structs import force_setattr
 
+from workbench import sharing
 from workbench.errors import InvalidEvent, LimitExceeded, WorkbenchError
 from workbench.hashing import digest_of_parts, dumps, is_sha256
 from workbench.schema import (
@@ -243,6 +244,9 @@ def _refers(event: Event, body: Any, where: str) -> tuple[str, ...]:
 
 def _of_request(event: Event, body: CallStarted) -> Any:
     digests = body.request.get("messages") or None
+    if event.kind == "model" and type(digests) is list and type(digests[0]) is dict:
+        # the beginning of an earlier conversation of the run, which named its own
+        return (digests[1:] or None) if sharing.beginning_is_sound(digests[0]) else digests
     if event.kind != "model" and not _are_digests(digests):
         return None  # another kind's own parameter of that name
     return digests

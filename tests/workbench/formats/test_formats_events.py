@@ -8,6 +8,7 @@ from foreign import dojo, dojo_answer, dojo_ask, dojo_call, run_of
 from realdata import FOLDER, needs_realdata, traces
 
 from workbench import formats, hashing, schema
+from workbench.recording import read
 
 _FILES = {
     "agentdojo": "agentdojo/runs/gpt-4o-2024-05-13/slack/user_task_13/none/none.json",
@@ -56,10 +57,11 @@ def test_bodies_stand_under_their_digests_and_every_named_one_is_there(run):
     named = set()
     for event in run.events:
         payload = orjson.loads(bytes(event.payload))
-        named.update(payload.get("request", {}).get("messages", []))
         named.update(filter(None, [payload.get("outcome", {}).get("message")]))
         named.update(filter(None, [payload.get("message")]))
         named.update((payload.get("input") or {}).get("messages", []))
+    for call in read(run.events, run.bodies).calls:
+        named.update(call.request.get("messages", []))
     assert named == set(run.bodies)
 
 
@@ -92,8 +94,8 @@ def test_the_same_bytes_give_the_same_digests(name):
 def test_a_model_is_asked_with_everything_before_it_and_system_messages_are_the_input():
     run = _parallel()
 
-    started = [orjson.loads(bytes(e.payload)) for e in run.events if e.kind == "model"]
-    requests = [len(p["request"]["messages"]) for p in started if "request" in p]
+    asked = [call.request for call in read(run.events, run.bodies).calls if call.kind == "model"]
+    requests = [len(request["messages"]) for request in asked]
     begin = orjson.loads(bytes(run.events[0].payload))
     assert requests == [2, 5]
     assert begin["pooled"] is True
