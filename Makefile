@@ -26,6 +26,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/s3
 
 bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python tests/bench
 
 soak: $(READY)

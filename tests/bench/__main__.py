@@ -14,7 +14,7 @@ from pathlib import Path
 from figure import say
 from stack import running
 
-_HELPERS = {"__main__", "bare", "figure", "stack", "load", "events", "sampled"}
+_HELPERS = {"__main__", "bare", "figure", "stack", "load", "events", "sampled", "capturing"}
 
 
 def names() -> list[str]:

@@ -1,0 +1,211 @@
+"""What recording costs the agent, against a bare one, a floor and OpenTelemetry's spans."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from figure import Figure, median, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stack import Stack
+
+_ROUNDS = 5
+_SUBJECTS = ("bare", "floor", "telemetry", "product")
+_CAPTURING = Path(__file__).with_name("capturing.py")
+
+
+def figures(stack: Stack) -> Iterator[Figure]:
+    yield from _calls(stack)
+    yield from _graph(stack)
+    yield from _desk(stack)
+
+
+# ---- plain calls
+
+
+def _calls(stack: Stack) -> Iterator[Figure]:
+    found: dict[str, list[dict]] = {subject: [] for subject in _SUBJECTS}
+    with _sink() as url:
+        for number in range(_ROUNDS):
+            say(f"recording calls, round {number + 1} of {_ROUNDS}")
+            for subject in _SUBJECTS:
+                found[subject].append(_run(stack, subject, url))
+
+    def added(subject: str, what: str) -> float:
+        """Return µs a call over the bare call: the median round's mean."""
+        return median(_mean(r[what]) for r in found[subject]) - median(
+            _mean(r[what]) for r in found["bare"]
+        )
+
+    for name, what in (("sync", "sync"), ("async", "async")):
+        mine = added("product", what)
+        figure = f"recording a call, added on the caller's thread, bursts of 100, {name}"
+        yield Figure(figure=figure, value=mine, unit="µs",
+                     baseline="a floor: orjson, a queue, HTTP behind",
+                     baseline_value=added("floor", what), wanted="<= 12 µs, <= 3 x")  # fmt: skip
+        yield Figure(figure=figure, value=mine, unit="µs",
+                     baseline="an OpenTelemetry span, BatchSpanProcessor",
+                     baseline_value=added("telemetry", what), wanted="<= 0.33 x")  # fmt: skip
+        yield Figure(figure=f"the same in a burst of 5,000, {name}",
+                     value=added("product", f"{what}_long"), unit="µs",
+                     baseline="an OpenTelemetry span, BatchSpanProcessor",
+                     baseline_value=added("telemetry", f"{what}_long"))  # fmt: skip
+    yield Figure(figure="the same in a burst of 5,000, sync, processor time of the caller's thread",
+                 value=added("product", "thread_long"), unit="µs",
+                 baseline="an OpenTelemetry span, BatchSpanProcessor",
+                 baseline_value=added("telemetry", "thread_long"))  # fmt: skip
+    yield Figure(figure="processor time of the agent's process for a recorded call",
+                 value=_cpu(found, "product"), unit="µs",
+                 baseline="an OpenTelemetry span, BatchSpanProcessor",
+                 baseline_value=_cpu(found, "telemetry"), wanted="<= 30 µs")  # fmt: skip
+
+
+def _cpu(found: dict[str, list[dict]], subject: str) -> float:
+    return median(r["cpu"] for r in found[subject]) - median(r["cpu"] for r in found["bare"])
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _run(stack: Stack, subject: str, url: str) -> dict:
+    environment = {
+        **os.environ,
+        "URL": url,
+        "WORKBENCH_URL": stack.url,
+        "WORKBENCH_API_KEY": stack.api_key,
+    }
+    done = subprocess.run(
+        [sys.executable, str(_CAPTURING), subject],
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+class _Taking(BaseHTTPRequestHandler):
+    """Takes whatever is sent."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def _sink():
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Taking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+
+
+# ---- a graph of trivial nodes
+
+_NODES, _RUNS = 5, 60
+
+
+def _trivial():
+    from langgraph.graph import END, START, StateGraph
+
+    graph = StateGraph(dict)
+    names = [f"node_{number}" for number in range(_NODES)]
+    for name in names:
+        graph.add_node(name, lambda state: {"turn": state.get("turn", 0) + 1})
+    for one, other in zip([START, *names], [*names, END], strict=True):
+        graph.add_edge(one, other)
+    return graph.compile()
+
+
+def _graph(stack: Stack) -> Iterator[Figure]:
+    import workbench as wb
+
+    compiled = _trivial()
+
+    def runs(_=None) -> float:
+        began = time.perf_counter()
+        for _ in range(_RUNS):
+            compiled.invoke({"turn": 0})
+        return (time.perf_counter() - began) / (_RUNS * _NODES) * 1e6
+
+    bare, mine = [], []
+    rooted = wb.root(runs)
+    with wb.connect(stack.url, stack.api_key) as store:
+        runs()
+        for number in range(2 * _ROUNDS):
+            say(f"a graph of trivial nodes, round {number + 1} of {2 * _ROUNDS}")
+            bare.append(runs())
+            with wb.record(store, name="trivial nodes"):
+                mine.append(rooted(None))
+    yield Figure(figure="a node of a LangGraph run of trivial nodes, recorded", value=median(mine),
+                 unit="µs", baseline="the same, bare", baseline_value=median(bare),
+                 wanted="<= 1.15 x")  # fmt: skip
+
+
+# ---- the example agent with calls of 20 ms
+
+_CALL_S = 0.02
+
+
+def _desk(stack: Stack) -> Iterator[Figure]:
+    import workbench as wb
+
+    agent, question = _slow_desk()
+
+    def asked(_=None) -> float:
+        random.seed(7)  # what its tools draw
+        began = time.perf_counter()
+        agent.invoke(question)
+        return (time.perf_counter() - began) * 1e3
+
+    bare, mine, whole = [], [], []
+    rooted = wb.root(asked)
+    with wb.connect(stack.url, stack.api_key) as store:
+        asked()
+        for number in range(2 * _ROUNDS):
+            say(f"the example agent with calls of 20 ms, round {number + 1} of {2 * _ROUNDS}")
+            bare.append(asked())
+            began = time.perf_counter()
+            with wb.record(store, name="desk"):
+                mine.append(rooted(None))
+            whole.append((time.perf_counter() - began) * 1e3)
+    yield Figure(figure="the example agent with calls of 20 ms, recorded", value=median(mine),
+                 unit="ms", baseline="the same, bare", baseline_value=median(bare),
+                 wanted="<= 1.02 x")  # fmt: skip
+    yield Figure(figure="the same, until all of it is stored and can be read", value=median(whole),
+                 unit="ms", baseline="the same, bare", baseline_value=median(bare))  # fmt: skip
+
+
+def _slow_desk():
+    """Return the example agent, its model as slow as a near one, and a question it answers."""
+    from workbench.examples.support_desk import build, draw_case
+    from workbench.examples.support_desk.model import OfflineChatModel
+
+    class SlowModel(OfflineChatModel):
+        def _generate(self, *args, **kwargs):
+            time.sleep(_CALL_S)
+            return super()._generate(*args, **kwargs)
+
+    # at temperature 0 it goes the same way each time
+    return build(SlowModel(temperature=0.0)), draw_case(random.Random(7), intent="parcel").input
