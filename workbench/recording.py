@@ -72,7 +72,11 @@ class Resume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A run, read for replay. ``lanes`` maps a lane to its calls by ordinal."""
+    """A run, read for replay.
+
+    ``lanes`` maps a lane to its calls by ordinal. ``redaction`` tells by what the run was redacted,
+    a layer each; the last ``redacted_later`` of them came in force while it ran.
+    """
 
     calls: tuple[RecordedCall, ...]
     lanes: dict[str, dict[int, RecordedCall]]
@@ -85,6 +89,8 @@ class Recording:
     chunks: tuple[Any, ...] = ()
     digests: dict[int, str] = field(default_factory=dict)
     roots: int = 1
+    redaction: tuple[dict[str, Any], ...] = ()
+    redacted_later: int = 0
     resumes: tuple[Resume, ...] = ()
     earlier: tuple[dict[str, Any], ...] = ()
 
@@ -168,6 +174,8 @@ class _Reader:
         self.by_seq: dict[int, str] = {}
         self.chunks: list[tuple[int, Any]] = []
         self.roots = 1
+        self.redaction: list[dict[str, Any]] = []
+        self.redacted_later = 0
         self.resumes: list[Resume] = []
         self.earlier: list[dict[str, Any]] = []
 
@@ -180,10 +188,12 @@ class _Reader:
             case "run_started":
                 self._root_lost(event, "input")
                 self.started = schema.parse_body(event)
+                self.redaction[:0] = self.started.redaction
             case "run_ended":
                 self._root_lost(event, "output")
                 self.status = event.status
                 self.ended = schema.parse_body(event)
+                self._redacted_later(self.ended.redaction)
             case "call_started":
                 self.starts.setdefault(event.step_id or f"#{seq}", event)
             case "call_ended":
@@ -202,7 +212,7 @@ class _Reader:
                 pass
 
     def _root_lost(self, event: Event, what: str) -> None:
-        if event.quality not in (None, "full"):
+        if event.quality not in (None, "full", "redacted"):
             reason = f"the run's {what} is {event.quality}: it cannot be restored"
             self._problem("capture_quality", event, reason)
 
@@ -227,11 +237,17 @@ class _Reader:
             )
         )
 
+    def _redacted_later(self, layers: list[Any]) -> None:
+        self.redaction += layers
+        self.redacted_later += len(layers)
+
     def _annotated(self, event: Event) -> None:
         body: schema.Annotated = schema.parse_body(event)
         if body.label == "earlier_state":
             self._root_lost(event, "thread's earlier state")
             self.earlier.append(body.value)
+        if body.label == "redaction" and isinstance(body.value, list):
+            self._redacted_later(body.value)
         if body.label == "capture_gap":
             gap = body.value if isinstance(body.value, dict) else {}
             reason = f"{gap.get('kind')} {gap.get('name')} was not recorded: {gap.get('reason')}"
@@ -261,6 +277,8 @@ class _Reader:
             chunks=tuple(pieces for _, pieces in sorted(self.chunks, key=lambda c: c[0])),
             digests=self.by_seq,
             roots=self.roots,
+            redaction=tuple(one for one in self.redaction if isinstance(one, dict)),
+            redacted_later=self.redacted_later,
             resumes=tuple(self.resumes),
             earlier=tuple(self.earlier),
         )

@@ -132,6 +132,8 @@ class RunStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ``ainvoke``, ``stream``, ``astream``), ``stream_mode`` and the config's ``configurable``.
     ``input`` is canonical JSON, or ``{"messages": [digest, …]}`` where ``pooled``. ``code`` has
     ``modules`` (name → sha-256 of its source) and ``distributions`` (name → version).
+    ``redaction`` tells by which rules the run was redacted, a layer each: ``rules``, ``key`` (the
+    id of the key) and ``key_version``, or ``hook``.
     """
 
     entry_point: str | None = None
@@ -140,6 +142,7 @@ class RunStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pooled: bool = False
     config: dict[str, Any] = {}
     code: dict[str, Any] = {}
+    redaction: list[dict[str, Any]] = []
 
 
 class StepStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -244,11 +247,15 @@ class Annotated(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RunEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The root's output or exception, and each writer's last ``writer_seq``."""
+    """The root's output or exception, and each writer's last ``writer_seq``.
+
+    ``redaction`` is as in `RunStarted`: rules that came when the run's start was stored already.
+    """
 
     output: Any = None
     exception: dict[str, Any] | None = None
     writers: dict[str, int] = {}
+    redaction: list[dict[str, Any]] = []
 
 
 BODIES: dict[str, type[Struct]] = {

@@ -75,6 +75,20 @@ class Asked:
         self._request = request
         self._signature: str | None = None
 
+    def redacted_as(self, request: dict[str, Any], bodies: Mapping[str, Any]) -> Asked:
+        """Return the same call with another request in the place of this one."""
+        return Asked(
+            kind=self.kind,
+            name=self.name,
+            request=request,
+            bodies=bodies,
+            effect=self.effect,
+            lossy=self.lossy,
+            tool_call_id=self.tool_call_id,
+            normalise=self.normalise,
+            redacted=True,
+        )
+
     @property
     def request(self) -> dict[str, Any]:
         """The request as JSON."""

@@ -21,6 +21,7 @@ from workbench.capture.record import (
     write_root_end,
     write_root_start,
 )
+from workbench.capture.redacting import writer_of
 from workbench.capture.session import Session
 from workbench.capture.witness import Witness
 from workbench.errors import StoreError, UsageError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from workbench.capture.session import OnError
+    from workbench.redaction import Wanted
     from workbench.schema import Effect
     from workbench.store.protocol import Store
 
@@ -180,8 +182,10 @@ class OpenRun:
         labels: Mapping[str, Any] | None,
         effects: Mapping[str, Effect] | None,
         on_error: OnError,
+        redact: Wanted | None = None,
     ) -> None:
         self._store = store
+        self._redact = redact
         self._header = RunHeader(name=name, labels=dict(labels or {}))
         self._effects = Effects(effects)
         self._on_error = on_error
@@ -195,13 +199,14 @@ class OpenRun:
     def __enter__(self) -> Self:
         sink: Any
         try:
-            sink = self._store.writer(self._header)
+            sink = writer_of(self._store, self._header, self._redact)
         except StoreError as error:
             if self._on_error == "closed":
                 raise
             sink = _NoSink(error)
         self.run_id = sink.run_id
-        self._session = BlockSession(Journal(sink), effects=self._effects, on_error=self._on_error)
+        journal = Journal(sink, redact=self._redact)
+        self._session = BlockSession(journal, effects=self._effects, on_error=self._on_error)
         self._session.journal.hold()
         self._session.witness = Witness(self._session)
         self._stack.enter_context(intercept.installed())

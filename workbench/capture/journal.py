@@ -25,6 +25,7 @@ import orjson
 from workbench import hashing
 from workbench.capture import written
 from workbench.capture.pulse import Beating, Pulse
+from workbench.capture.redacting import JournalRedaction
 from workbench.errors import (
     RateLimited,
     RecordingFailed,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from workbench.capture.written import Written
+    from workbench.redaction import Wanted
     from workbench.store.protocol import RunWriter
 
     # when it happened (ns), and what makes the event of which parts
@@ -77,8 +79,9 @@ class Journal:
         How many events were left out, since neither memory nor disk nor store had room for them.
     """
 
-    def __init__(self, sink: RunWriter) -> None:
+    def __init__(self, sink: RunWriter, *, redact: Wanted | None = None) -> None:
         self._sink = sink
+        self.redaction = JournalRedaction(sink, redact)
         self.writer = os.urandom(8).hex()
         self._queue: deque[Item] = deque()
         self._wake = threading.Event()
@@ -281,6 +284,12 @@ class Journal:
             self._leave_out(f"it could not be written down: {error!r}"[:_LONGEST_REASON])
 
     def _made(
+        self, at_ns: int, fields: dict[str, Any], payload: bytes, bodies: Mapping[str, Any]
+    ) -> None:
+        for at, one in self.redaction.take(at_ns, (fields, payload, bodies)):
+            self._sealed(at, *one)
+
+    def _sealed(
         self, at_ns: int, fields: dict[str, Any], payload: bytes, bodies: Mapping[str, Any]
     ) -> None:
         number = self._numbered + 1

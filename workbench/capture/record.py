@@ -11,9 +11,11 @@ from workbench import hashing
 from workbench.capture import agents, code, exceptions, humans, intercept, running, scope, values
 from workbench.capture.effects import Effects
 from workbench.capture.journal import Journal
+from workbench.capture.redacting import writer_of
 from workbench.capture.session import Session
 from workbench.capture.witness import Witness
 from workbench.errors import StoreError
+from workbench.redaction import Wanted
 from workbench.schema import RunHeader
 from workbench.store.run import Run
 
@@ -92,9 +94,11 @@ def record_into(
     *,
     effects: Mapping[str, Effect] | None = None,
     on_error: OnError = "open",
+    redact: Wanted | None = None,
 ) -> tuple[Session, running.Ended]:
     """Record one call of an agent into a writer, and close it."""
-    session = Session(Journal(sink), effects=Effects(effects), on_error=on_error)
+    journal = Journal(sink, redact=redact)
+    session = Session(journal, effects=Effects(effects), on_error=on_error)
     session.witness = Witness(session)
     write_root_start(
         session, agent, call, code.fingerprint(agent.target, entry_point=agent.entry_point)
@@ -144,6 +148,11 @@ def _gaps(session: Session) -> Iterator[str]:
             f"{len(session.gaps)} calls were not recorded ({named}): "
             "the run cannot be replayed exactly"
         )
+    if journal.redaction.withheld:
+        yield (
+            f"{journal.redaction.withheld} values were withheld: the redact function raised on "
+            "them, or made of them what is no JSON"
+        )
 
 
 def record(
@@ -158,6 +167,7 @@ def record(
     stream_mode: Any = None,
     effects: Mapping[str, Effect] | None = None,
     on_error: OnError = "open",
+    redact: Any = None,
 ) -> Any:
     """Call an agent once and keep everything that crosses its boundary; or record a block.
 
@@ -187,6 +197,11 @@ def record(
         What becomes of the agent when its recording fails (no server, no room on the disk):
         ``open`` lets it go on, keeps what can be kept and tells what is missing; ``closed`` stops
         it at its next call.
+    redact
+        What is hidden beside what the workspace's rules hide: a `workbench.Rule`, a function that
+        gets each recorded value as JSON and returns what may be stored of it, or a list of these.
+        It is applied before anything is hashed or written to the disk, behind the agent, on a
+        thread of its own. A value it raises on is withheld.
 
     Returns
     -------
@@ -198,7 +213,7 @@ def record(
     RecordingFailed
         The recording could not go on or is not delivered, and ``on_error`` is ``closed``.
     UsageError
-        The agent cannot be called so.
+        The agent cannot be called so, or ``redact`` is neither rule nor function.
 
     Warns
     -----
@@ -213,15 +228,20 @@ def record(
     """
     from workbench.capture.block import OpenRun
 
+    wanted = Wanted.of(redact)
     if agent is None:
-        return OpenRun(store, name=name, labels=labels, effects=effects, on_error=on_error)
+        return OpenRun(
+            store, name=name, labels=labels, effects=effects, on_error=on_error, redact=wanted
+        )
     found = agents.find_agent(agent)
     call = agents.RootCall.of(found, input, entry=entry, config=config, stream_mode=stream_mode)
     header = RunHeader(
         name=name or default_name(found), agent=found.entry_point, labels=dict(labels or {})
     )
-    sink = store.writer(header)
-    session, ended = record_into(sink, found, call, effects=effects, on_error=on_error)
+    sink = writer_of(store, header, wanted)
+    session, ended = record_into(
+        sink, found, call, effects=effects, on_error=on_error, redact=wanted
+    )
     if ended.error is not None and not isinstance(ended.error, Exception):
         raise ended.error
     if on_error == "closed":

@@ -11,6 +11,7 @@ from workbench.fork import edits as editing
 from workbench.replay import divergence as d
 from workbench.replay import guard
 from workbench.replay.engine import Match
+from workbench.replay.redacting import received
 from workbench.replay.session import ReplaySession
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from workbench.capture.journal import Journal
     from workbench.recording import RecordedCall, Recording
+    from workbench.redaction import Wanted
     from workbench.replay.engine import Question
 
 Rest = Literal["cached", "live"]
@@ -71,8 +73,9 @@ class ForkSession(ReplaySession):
         rest: Rest,
         on_miss: OnMiss,
         effects: Mapping[str, Any] | None,
+        redact: Wanted | None = None,
     ) -> None:
-        super().__init__(journal, recording, mode="cached")
+        super().__init__(journal, recording, mode="cached", redact=redact)
         self.at = at
         self.edits = edits
         self.edited = bool(edits)
@@ -184,4 +187,5 @@ _LIVE: Any = None
 def from_options(journal: Journal, recording: Recording, options: dict[str, Any]) -> ForkSession:
     """Return the session a child process was told to make."""
     edits = editing.received(options["edits"])
-    return ForkSession(journal, recording, **{**options, "edits": edits})
+    redact = received(options["redact"])
+    return ForkSession(journal, recording, **{**options, "edits": edits, "redact": redact})

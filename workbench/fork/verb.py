@@ -11,7 +11,7 @@ from workbench.errors import CallNotFound, UsageError
 from workbench.fork import edits as editing
 from workbench.fork.plan import Plan, planned
 from workbench.fork.session import ForkSession, Gate
-from workbench.replay import isolation
+from workbench.replay import isolation, redacting
 from workbench.replay import verb as replaying
 from workbench.replay.playing import play
 from workbench.replay.targets import target_of
@@ -39,6 +39,7 @@ def fork(
     effects: Mapping[str, Any] | None = None,
     isolate: bool = False,
     into: Store | None = None,
+    redact: Any = None,
 ) -> Fork:
     """Prepare a fork: the run up to one call, that call with another outcome, and the rest.
 
@@ -69,6 +70,8 @@ def fork(
         Run in a child process without any network; only with ``rest="cached"``.
     into
         The store of the new run; default the source's own.
+    redact
+        As in `workbench.replay`.
 
     Raises
     ------
@@ -97,6 +100,7 @@ def fork(
         gate=Gate(effects, source),
         into=into,
         isolate=isolate,
+        redact=redact,
     )
 
 
@@ -126,6 +130,7 @@ class Fork:
     gate: Gate
     into: Store | None
     isolate: bool = False
+    redact: Any = None
 
     @property
     def edits_hash(self) -> str:
@@ -158,13 +163,18 @@ class Fork:
             "rest": self.rest,
             "on_miss": self.on_miss,
             "effects": self.effects,
+            "redact": redacting.wanted_for(self.recording, self.source.store, self.redact),
         }
         if self.isolate:
             isolation.require(self.agent)
             job = isolation.Job(
                 agent=str(self.agent.entry_point),
                 session="workbench.fork.session:from_options",
-                options={**options, "edits": editing.sent(self.edits)},
+                options={
+                    **options,
+                    "edits": editing.sent(self.edits),
+                    "redact": redacting.sent(options["redact"]),
+                },
             )
             away = isolation.play(job, self.source)
             target = target_of(self.source, self._header(now), into=self.into)

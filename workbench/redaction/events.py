@@ -44,11 +44,11 @@ class EventRedaction:
         How many events came out of it other than they went in.
     """
 
-    def __init__(self, redaction: Redaction) -> None:
+    def __init__(self, redaction: Redaction, *, begun: bool = False) -> None:
         self.redaction = redaction
         self.changed = 0
-        self._begun = False
-        self._untold = False
+        self._begun = begun  # the run's start is away already
+        self._untold = begun
         # a message's own digest → as it is stored, and as it came
         self._renamed: dict[str, tuple[str, dict[str, Any]]] = {}
         self._originals: dict[str, dict[str, Any]] = {}
@@ -70,37 +70,36 @@ class EventRedaction:
 
         ``at`` is whatever belongs to the event, and comes back with it.
         """
-        fields, payload, bodies = written
+        fields, payload, _ = written
         event_type = fields["event_type"]
         if self._untold:
             self._untold = False
             yield at, self._remark("redaction", self.redaction.told())
-        if event_type == "run_started":
-            self._begun = True
-            written = fields, self.announced(payload), bodies
         if event_type == "chunk":
             self._streams[fields.get("step_id")].append((at, fields, payload))
             return
         if event_type == "run_ended":
             for step_id in [*self._streams]:
                 yield from self._stream(step_id)
-            if self.changed:
-                yield at, self._remark("redacted", self._summary())
         elif event_type in _ENDS_STREAM:
             yield from self._stream(fields.get("step_id"))
-        yield at, self.one(written)
+        made = self.one(written)
+        if event_type == "run_started":
+            self._begun = True
+            made = made[0], self.announced(made[1]), made[2]
+        elif event_type == "run_ended" and self.changed:
+            yield at, self._remark("redacted", self._summary())
+        yield at, made
 
     def announced(self, payload: bytes) -> bytes:
-        """Return the body of a run's start with what is redacted by told in it."""
+        """Return the body of a run's start or end with what is redacted by told in it."""
         body = orjson.loads(payload)
         return hashing.dumps(
             {**body, "redaction": [*body.get("redaction", []), *self.redaction.told()]}
         )
 
     def _remark(self, label: str, value: Any) -> Written:
-        return self.one(
-            ({"event_type": "annotated"}, hashing.dumps({"label": label, "value": value}), {})
-        )
+        return {"event_type": "annotated"}, hashing.dumps({"label": label, "value": value}), {}
 
     def _summary(self) -> dict[str, Any]:
         """Return how much was redacted: events, matches of each rule, and what was withheld."""
@@ -114,12 +113,14 @@ class EventRedaction:
         event_type = fields["event_type"]
         kept = self._bodies(bodies)
         body = orjson.loads(payload)
-        made = with_parts(event_type, body, part=self.redaction.value, rename=self._rename)
+        made = with_parts(event_type, body, part=self._part, rename=self._rename)
         if self._late:
             kept = {**kept, **self._late}
             self._late = {}
         differs = made != body
-        new = hashing.dumps(made) if differs else payload
+        # a request is canonical; all else keeps the order that an agent may go through it in
+        dumps = hashing.dumps if event_type == "call_started" else hashing.dumps_in_order
+        new = dumps(made) if differs else payload
         if event_type == "call_started":
             fields = self._started(fields, made, differs=differs)
         elif event_type == "call_ended":
@@ -128,6 +129,9 @@ class EventRedaction:
             return written
         self.changed += 1
         return _marked(fields), new, kept
+
+    def _part(self, value: Any) -> Any:
+        return self.redaction.value(value, self._rename if self._originals else None)
 
     def _rename(self, digest: str) -> str:
         if digest not in self._renamed:
@@ -214,7 +218,7 @@ class EventRedaction:
                 found.append((fields, payload))
             else:
                 self.changed += 1
-                found.append((_marked(fields), hashing.dumps({**body, "pieces": mine})))
+                found.append((_marked(fields), hashing.dumps_in_order({**body, "pieces": mine})))
         return found
 
 

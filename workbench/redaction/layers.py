@@ -111,12 +111,23 @@ class Redaction:
 
     def told(self) -> list[dict[str, Any]]:
         """Return what a recording tells of it, so that a replay can do the same."""
-        told = [layer.told() for layer in self.layers]
+        # a rule may say itself what it is to hide
+        told = [changed(layer.told(), self._quietly) for layer in self.layers]
         return told if self.hook is None else [*told, {"hook": True}]
 
-    def value(self, value: Any) -> Any:
-        """Return a JSON value as it may be stored."""
-        return changed(self._hooked(value), self.text)
+    def value(self, value: Any, rename: Callable[[str], str] | None = None) -> Any:
+        """Return a JSON value as it may be stored.
+
+        ``rename`` returns the digest that a pooled message has now, or a text that is none.
+        """
+        if rename is None:
+            return changed(self._hooked(value), self.text)
+
+        def text(said: str) -> str:
+            renamed = rename(said)
+            return self.text(said) if renamed == said else renamed
+
+        return changed(self._hooked(value), text)
 
     def body(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return a pooled message's body as it may be stored."""
@@ -139,6 +150,11 @@ class Redaction:
         """Return a text as it may be stored, as far as rules tell."""
         return self._texts([text])[0]
 
+    def _quietly(self, text: str) -> str:
+        for layer in self.layers:
+            text = redact_texts([text], layer.rules, layer.key)[0]
+        return text
+
     def _texts(self, texts: list[str]) -> list[str]:
         for layer in self.layers:
             texts = redact_texts(texts, layer.rules, layer.key, counts=self.counts)
@@ -147,7 +163,7 @@ class Redaction:
     def _hooked(self, value: Any) -> Any:
         if self.hook is None:
             return value
-        whole = hashing.dumps(value)
+        whole = hashing.dumps_in_order(value)
         try:
             # It may do with its own copy what it likes.
             made, lossy = hashing.freeze(self.hook(orjson.loads(whole)))

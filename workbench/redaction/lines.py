@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _event = msgspec.json.Decoder(Event)
 _encode = msgspec.json.Encoder().encode
+# what tells in a log by which rules it was redacted: whatever of the two is still here
+_TELLING = frozenset(("run_started", "run_ended"))
 _BODIES = b'{"bodies"'
 
 
@@ -26,6 +28,7 @@ class LinesRedaction:
 
     def __init__(self, redaction: Redaction) -> None:
         self._events = EventRedaction(redaction)
+        self._told = False
 
     @property
     def changed(self) -> int:
@@ -53,11 +56,10 @@ class LinesRedaction:
         return b"".join(line + b"\n" for line in made)
 
     def _one(self, event: Event, bodies: dict[str, Any]) -> tuple[Event, dict[str, Any]]:
-        payload = bytes(event.payload)
-        if event.event_type == "run_started":
-            payload = self._events.announced(payload)
         fields = _fields(event)
-        new, body, kept = self._events.one((fields, payload, bodies))
+        new, body, kept = self._events.one((fields, bytes(event.payload), bodies))
+        if event.event_type in _TELLING and not self._told:
+            body, self._told = self._events.announced(body), True
         if new is fields and body == bytes(event.payload):
             return event, dict(kept)
         return _sealed(new, body), dict(kept)

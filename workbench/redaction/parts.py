@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _VALUES = {
     "step_started": ("input",),
     "step_ended": ("output",),
-    "run_ended": ("output",),
+    "run_ended": ("output", "redaction"),
     "state_changed": ("changes",),
     "interrupted": ("value",),
     "resumed": ("value",),

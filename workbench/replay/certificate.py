@@ -47,7 +47,7 @@ def certificate(
             "modules": code.get("modules") or {},
             "distributions": hashing.digest_of(code.get("distributions") or {}),
         },
-        "rules": hashing.digest_of([]),
+        "rules": hashing.digest_of(list(source.redaction)),
         "normalisers": played.normalisers,
         "divergences": [found.as_dict() for found in played.divergences],
         "notices": [found.as_dict() for found in played.notices],

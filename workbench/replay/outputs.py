@@ -9,20 +9,27 @@ from workbench.capture import exceptions, values
 from workbench.replay import divergence as d
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from workbench.capture.running import Ended
     from workbench.recording import Recording
     from workbench.replay.divergence import Divergence
 
+    Stored = Callable[[str, dict[str, Any]], dict[str, Any]]
+
 _PER_TOKEN = ("messages", "custom", "debug", "checkpoints", "tasks")
 
 
-def compare(recording: Recording, ended: Ended) -> Iterator[Divergence]:
-    """Give the differences of the final output, exception and streamed chunks."""
+def compare(recording: Recording, ended: Ended, *, stored: Stored) -> Iterator[Divergence]:
+    """Give the differences of the final output, exception and streamed chunks.
+
+    ``stored`` returns a run's end as it would have been recorded.
+    """
     recorded = recording.ended
     was_raised = recorded.exception if recorded else None
     raised = exceptions.to_record(ended.error, values.Freezer()) if ended.error else None
+    if raised is not None:
+        raised = stored("run_ended", {"exception": raised})["exception"]
     seq = _last_seq(recording)
     if (was_raised is None) != (raised is None) or (
         was_raised and _shown(was_raised) != _shown(raised)
@@ -38,12 +45,13 @@ def compare(recording: Recording, ended: Ended) -> Iterator[Divergence]:
         )
         return
     if raised is None:
-        yield from _outputs(recorded.output if recorded else None, ended.output, seq)
+        now = None if ended.output is None else values.freeze(ended.output)[0]
+        now = stored("run_ended", {"output": now})["output"]
+        yield from _outputs(recorded.output if recorded else None, now, seq)
 
 
 def _outputs(recorded: Any, output: Any, seq: int | None) -> Iterator[Divergence]:
-    was = hashing.comparable(recorded)
-    now = hashing.comparable(values.freeze(output)[0]) if output is not None else None
+    was, now = hashing.comparable(recorded), hashing.comparable(output)
     if hashing.dumps(was) == hashing.dumps(now):
         return
     changes = d.pointer_diff(was, now)

@@ -117,7 +117,7 @@ def _finish(session: ReplaySession, source: Recording, ended: running.Ended) -> 
     elif not session.edited:
         for missing in _missing(session):
             session.note(missing)
-        for found in outputs.compare(source, ended):
+        for found in outputs.compare(source, ended, stored=session.as_stored):
             session.note(found)
     if session.edited:
         return False

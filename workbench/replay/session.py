@@ -11,13 +11,16 @@ from workbench.capture.session import Answer, Opened, Session
 from workbench.replay import divergence as d
 from workbench.replay import savers
 from workbench.replay.engine import Engine, Question
+from workbench.replay.redacting import as_recorded, received
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from workbench.capture.asked import Asked
     from workbench.capture.effects import Effects
     from workbench.capture.journal import Journal
     from workbench.recording import RecordedCall, Recording
+    from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
     from workbench.replay.engine import Match
 
@@ -53,8 +56,11 @@ class ReplaySession(Session):
         mode: ReplayMode,
         collect: bool = False,
         effects: Effects | None = None,
+        redact: Wanted | None = None,
     ) -> None:
         super().__init__(journal, effects=effects)
+        journal.redaction.wants(redact)
+        self._redactions = [*as_recorded(recording, redact)]
         self.recording = recording
         self.mode = mode
         self.collect = collect
@@ -73,6 +79,8 @@ class ReplaySession(Session):
         """Answer a call from the recording, or stop."""
         with self.lock:
             self._refuse_when_stopped()
+            if self._redactions:
+                opened.asked = self._redacted(opened)
             question = _question(opened)
             match = self._matched(question, opened)
             self._tell_failed(question)
@@ -80,6 +88,17 @@ class ReplaySession(Session):
                 match = self._differs(question, opened)
             if match is not None:
                 self._accept(opened, match)
+
+    def _redacted(self, opened: Opened) -> Asked:
+        """Return what is asked as it was recorded, if it was by any of the rules of that time."""
+        here = self.recording.at(opened.lane, opened.ordinal)
+        tried = [redaction.asked(opened.asked) for redaction in self._redactions]
+        alike = (asked for asked in tried if here and asked.signature == here.signature)
+        return next(alike, tried[0])
+
+    def as_stored(self, event_type: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return an event's body as it would have been recorded."""
+        return self._redactions[0].body(event_type, body) if self._redactions else body
 
     def _tell_failed(self, question: Question) -> None:
         """Note once that a normaliser raised: the call was matched as if it had found nothing."""
@@ -363,4 +382,5 @@ def _gap(kind: str, name: str | None, lane: str | None, reason: str) -> Divergen
 
 def from_options(journal: Journal, recording: Recording, options: dict[str, Any]) -> ReplaySession:
     """Return the session a child process was told to make."""
-    return ReplaySession(journal, recording, **options)
+    redact = received(options["redact"])
+    return ReplaySession(journal, recording, **{**options, "redact": redact})

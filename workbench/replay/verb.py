@@ -10,7 +10,7 @@ from workbench import recording as recordings
 from workbench.capture import agents, code
 from workbench.capture.journal import Journal
 from workbench.errors import UsageError
-from workbench.replay import isolation
+from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
 from workbench.replay.playing import play
 from workbench.replay.result import ReplayResult, matches
@@ -35,6 +35,7 @@ def replay(
     into: Store | None = None,
     isolate: bool = False,
     collect: bool = False,
+    redact: Any = None,
 ) -> ReplayResult:
     """Run an agent again with every call answered from a recorded run.
 
@@ -58,6 +59,9 @@ def replay(
         Replay in a child process without any network.
     collect
         Go on after a difference where an answer can be found, and report all of them.
+    redact
+        The function that the run was recorded with, if there was one; the rules of that time are
+        in the recording.
 
     Returns
     -------
@@ -86,6 +90,7 @@ def replay(
     if mode == "exact":
         source.require_complete()
     found = agent_of(run, source, agent)
+    wanted = redacting.wanted_for(source, run.store, redact)
     now = code.fingerprint(found.target, entry_point=found.entry_point)
     header = RunHeader(
         name=run.name,
@@ -99,14 +104,16 @@ def replay(
         job = isolation.Job(
             agent=str(found.entry_point),
             session="workbench.replay.session:from_options",
-            options={"mode": mode, "collect": collect},
+            options={"mode": mode, "collect": collect, "redact": redacting.sent(wanted)},
         )
         away = isolation.play(job, run)
         target = target_of(run, header, into=into)
         played = isolation.stored(away, target.sink)
     else:
         target = target_of(run, header, into=into)
-        session = ReplaySession(Journal(target.sink), source, mode=mode, collect=collect)
+        session = ReplaySession(
+            Journal(target.sink), source, mode=mode, collect=collect, redact=wanted
+        )
         played = play(session, source, found, now=now)
     if played.identical and mode == "exact":
         _baselines.add((source.log_root, code_digest(now)))
