@@ -140,6 +140,7 @@ def _trivial():
 
 def _graph(stack: Stack) -> Iterator[Figure]:
     import workbench as wb
+    from workbench.store import connect
 
     compiled = _trivial()
 
@@ -151,7 +152,7 @@ def _graph(stack: Stack) -> Iterator[Figure]:
 
     bare, mine = [], []
     rooted = wb.root(runs)
-    with wb.connect(stack.url, stack.api_key) as store:
+    with connect(stack.url, stack.api_key) as store:
         runs()
         for number in range(2 * _ROUNDS):
             say(f"a graph of trivial nodes, round {number + 1} of {2 * _ROUNDS}")
@@ -170,6 +171,7 @@ _CALL_S = 0.02
 
 def _desk(stack: Stack) -> Iterator[Figure]:
     import workbench as wb
+    from workbench.store import connect
 
     agent, question = _slow_desk()
 
@@ -181,7 +183,7 @@ def _desk(stack: Stack) -> Iterator[Figure]:
 
     bare, mine, whole = [], [], []
     rooted = wb.root(asked)
-    with wb.connect(stack.url, stack.api_key) as store:
+    with connect(stack.url, stack.api_key) as store:
         asked()
         for number in range(2 * _ROUNDS):
             say(f"the example agent with calls of 20 ms, round {number + 1} of {2 * _ROUNDS}")

@@ -40,8 +40,9 @@ def bare():
 
 def product():
     import workbench as wb
+    from workbench.store import connect
 
-    store = wb.connect(os.environ["WORKBENCH_URL"], os.environ["WORKBENCH_API_KEY"])
+    store = connect(os.environ["WORKBENCH_URL"], os.environ["WORKBENCH_API_KEY"])
     decorate = wb.call(kind="model", effect="read")
 
     @wb.root
