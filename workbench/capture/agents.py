@@ -217,4 +217,4 @@ def run_started_payload(
     fields, bodies, lossy = call.recorded(pool)
     body = {"entry_point": agent.entry_point, "code": code, **fields}
     kept = {key: value for key, value in body.items() if value not in (None, {}, False)}
-    return hashing.dumps(kept), bodies, lossy
+    return hashing.dumps_in_order(kept), bodies, lossy  # an agent may go through its input

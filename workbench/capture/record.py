@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from workbench.store.protocol import RunWriter, Store
 
 
+_NAMED = 5
+
+
 class RecordingWarning(UserWarning):
     """A recording lacks something; what it is worth is told in the message."""
 
@@ -36,6 +40,8 @@ def write_root_start(
 ) -> None:
     """Write a run's first event."""
     payload, bodies, lossy = agents.run_started_payload(agent, call, session.pool, fingerprint)
+    if lossy:
+        session.lossy["the run's input"] += 1
     session.journal.put(
         "run_started",
         payload=payload,
@@ -51,12 +57,14 @@ def write_root_end(session: Session, ended: running.Ended, *, status: str) -> No
     freezer = values.Freezer()
     body: dict[str, Any] = {}
     for index, chunk in enumerate(ended.chunks):
-        piece = hashing.dumps({"index": index, "pieces": [values.freeze(chunk)[0]]})
+        piece = hashing.dumps_in_order({"index": index, "pieces": [freezer(chunk)]})
         session.journal.put("chunk", payload=piece, lane="root")
     if ended.error is not None:
         body["exception"] = exceptions.to_record(ended.error, freezer)
     elif ended.output is not None:
         body["output"] = freezer(ended.output)
+    if freezer.lossy:
+        session.lossy["the run's output"] += 1
     session.journal.put(
         "run_ended",
         payload=hashing.dumps(body),
@@ -139,19 +147,27 @@ def _lacks(journal: Journal) -> Iterator[str]:
             f"{journal.stubs} events are stored without their contents, "
             "which the server would not take: their quality is truncated"
         )
-
-
-def _gaps(session: Session) -> Iterator[str]:
-    if session.gaps:
-        named = ", ".join(sorted({f"{gap['kind']} {gap['name']}" for gap in session.gaps}))
-        yield (
-            f"{len(session.gaps)} calls were not recorded ({named}): "
-            "the run cannot be replayed exactly"
-        )
     if journal.redaction.withheld:
         yield (
             f"{journal.redaction.withheld} values were withheld: the redact function raised on "
             "them, or made of them what is no JSON"
+        )
+
+
+def _gaps(session: Session) -> Iterator[str]:
+    """Say what stands in the way of an exact replay; `Run.coverage` tells where it stands."""
+    missed = Counter(f"{gap['kind']} {gap['name']}" for gap in session.gaps)
+    for found, what in (
+        (missed, "calls were not recorded"),
+        (session.lossy, "calls are lossy, since not all they hold can be restored"),
+    ):
+        if found:
+            named = ", ".join(sorted(found)[:_NAMED] + ["…"] * (len(found) > _NAMED))
+            yield f"{found.total()} {what} ({named}): the run cannot be replayed exactly"
+    if session.inferred:
+        yield (
+            f"{session.inferred} pieces of work ran beside others of their lane, and their order "
+            "is inferred: the run cannot be replayed exactly"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -123,6 +123,8 @@ class Session:
         self.injected = InjectedNames()
         self.closed = False
         self.gaps: list[dict[str, Any]] = []
+        # what holds something that cannot be restored, counted behind the agent
+        self.lossy: Counter[str] = Counter()
         self.lock = threading.RLock()
         self._lanes: dict[str, _Lane] = defaultdict(_Lane)
         self.inferred = 0

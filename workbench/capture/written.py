@@ -52,6 +52,8 @@ def call_ended(opened: Opened, came: Came, status: str, took_ms: float) -> Writt
     """Return the end of a call, with what it gave back or raised."""
     asked, stream = opened.asked, opened.stream
     lossy = asked.lossy or came.lossy or (stream is not None and stream.lossy)
+    if lossy:
+        opened.session.lossy[f"{asked.kind} {asked.name}"] += 1
     fields = {
         "event_type": "call_ended",
         "step_id": opened.step_id,

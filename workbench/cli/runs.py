@@ -153,6 +153,7 @@ def show(
                 "input": found.input,
                 "output": found.output,
                 "exception": found.exception,
+                "coverage": found.coverage.as_dict(),
                 "steps": records(found.steps),
                 "failed": records(found.steps.filter(status="error")),
                 "forks": found.forks["run_id"].to_list(),

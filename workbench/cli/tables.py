@@ -114,6 +114,7 @@ def _head(run: Run) -> Table:
         "calls": f"{info['calls']}: {info['model_calls']} model, {info['tool_calls']} tool",
         "tokens": f"{info['input_tokens']} in, {info['output_tokens']} out",
         "cost": _cost(info),
+        "lacks": "; ".join(run.coverage.lacks) or "nothing known",
         "digest": run.digest,
         "input": _short(run.input),
         "output": _short(run.output),

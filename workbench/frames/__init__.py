@@ -11,6 +11,7 @@ from workbench.frames.columns import (
     Columns,
     fitted,
 )
+from workbench.frames.coverage import Coverage, coverage
 from workbench.frames.events import from_events, to_events
 from workbench.frames.messages import MESSAGES
 from workbench.frames.pairs import FAILED, calls, steps
@@ -29,9 +30,11 @@ __all__ = [
     "STEPS",
     "TIMELINE",
     "Columns",
+    "Coverage",
     "calls",
     "content_lanes",
     "content_root",
+    "coverage",
     "fitted",
     "from_events",
     "log_root",

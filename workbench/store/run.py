@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.store.follow import Following
     from workbench.store.protocol import Body, Store
 
-_CACHED = ("events", "steps", "calls", "messages", "digest", "content_root", "_bodies")
+_CACHED = ("events", "steps", "calls", "messages", "coverage", "digest", "content_root", "_bodies")
 
 
 class Run:
@@ -129,6 +129,11 @@ class Run:
         from workbench.frames.messages import messages
 
         return messages(self.event_log(), self.bodies())
+
+    @cached_property
+    def coverage(self) -> frames.Coverage:
+        """What the recording holds, and what it is known to lack."""
+        return frames.coverage(self.events, self.bodies)
 
     @cached_property
     def digest(self) -> str:

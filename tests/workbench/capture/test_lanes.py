@@ -12,6 +12,7 @@ from langgraph.func import entrypoint, task
 
 import workbench as wb
 from workbench import errors
+from workbench.capture import RecordingWarning
 
 ENTRIES = ["invoke", "ainvoke", "stream", "astream"]
 PLAIN = [
@@ -109,7 +110,8 @@ def test_calls_that_race_in_one_lane_are_kept_apart_and_refused_in_exact(folders
             jobs.put(lambda c=context, e=event: (c.run(meet), e.set()))
         return [event.wait(5) for event in done]
 
-    run = wb.record(folders, agent, None)
+    with pytest.warns(RecordingWarning, match="order is inferred"):
+        run = wb.record(folders, agent, None)
     for thread in threads:
         thread.join()
     assert sorted(run.calls["lane"]) == ["root/?1", "root/?2"]

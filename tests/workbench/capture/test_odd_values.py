@@ -547,10 +547,17 @@ def large(size):
     return len(take("x" * size)) + len(take([{"a": "y" * 1000}] * (size // 1000)))
 
 
-def test_ten_megabytes_are_recorded_and_replayed(store):
-    run = wb.record(store, large, 10_000_000)
+def test_ten_megabytes_are_recorded_and_replayed(folders):
+    run = wb.record(folders, large, 10_000_000)
     assert run.calls["quality"].to_list() == ["full", "full"]
     assert wb.replay(run, large, mode="exact").identical
+
+
+def test_a_value_that_no_server_takes_costs_its_own_event_only(store):
+    with pytest.warns(RecordingWarning, match="events are stored without their contents"):
+        run = wb.record(store, lambda size: len(take("x" * size)), 2**25)
+    assert (run.status, run.output) == ("done", 2**25)
+    assert run.calls.select("name", "quality", "status").row(0) == ("take", "truncated", "ok")
 
 
 # ---- messages

@@ -71,6 +71,7 @@ def test_a_run_is_shown_with_its_steps_and_what_failed(command, folder):
 
     assert code == 0
     assert "calls    3: 2 model, 1 tool" in out
+    assert "lacks    1 never came back" in out
     assert "5   40.0  10.0  tool   refund  tools  error" in out
     assert out.splitlines()[-2:] == ["what failed", "  5 tool refund: TimeoutError: too late"]
 
@@ -88,6 +89,7 @@ def test_a_run_as_json_has_its_steps(command, folder):
     assert [step["seq"] for step in shown["steps"]] == [2, 4, 5, 8]
     assert [step["error"] for step in shown["failed"]] == ["TimeoutError: too late"]
     assert (shown["input"], shown["output"]) == ({"question": "why?"}, {"answer": None})
+    assert shown["coverage"]["unfinished"] == 1
 
 
 def test_a_name_cannot_move_the_cursor(command, tmp_path):
