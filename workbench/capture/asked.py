@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from workbench.capture.functions import Normalise
+    from workbench.capture.normalise import Normalise
     from workbench.schema import Effect, Kind
 
     # a message's digest, its body, and whether it lost something

@@ -12,7 +12,7 @@ from workbench.capture.functions import call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workbench.capture.functions import Normalise
+    from workbench.capture.normalise import Normalise
     from workbench.schema import Effect, Kind
 
 F = TypeVar("F", bound="Callable[..., Any]")

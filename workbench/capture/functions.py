@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench import hashing
 from workbench.capture import boundary, callables, roots, values
 from workbench.capture.asked import Asked
 from workbench.capture.effects import tool_effects
+from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
 from workbench.schema import KINDS
 
 if TYPE_CHECKING:
+    from workbench.capture.normalise import Normalise
     from workbench.capture.session import Session
     from workbench.schema import Effect, Kind
 
 F = TypeVar("F", bound=Callable[..., Any])
-# what is left of a request without its volatile parts, or JSON pointers to those
-Normalise = Callable[[dict[str, Any]], Any] | Sequence[str]
 
 _WRAPPERS = {
     "call": boundary.calling,
@@ -69,7 +69,7 @@ def call(
     """
     if kind not in KINDS:
         raise UsageError("no such kind of call", expected=list(KINDS), found=kind)
-    _check_pointers(normalise)
+    check_normalise(normalise)
     declare = tool_effects(effect)
 
     def wrap(function: Any, way: callables.Way) -> Any:
@@ -83,21 +83,6 @@ def call(
         return declare(_WRAPPERS[way](describe)(function))
 
     return lambda function: callables.dressed(function, wrap)
-
-
-def _check_pointers(normalise: Normalise | None) -> None:
-    if normalise is None or callable(normalise):
-        return
-    sound = not isinstance(normalise, str) and all(
-        isinstance(one, str) and one.startswith("/") for one in normalise
-    )
-    if not sound:
-        raise UsageError(
-            "normalise is neither a function nor JSON pointers",
-            expected='["/arguments/now", …]',
-            found=normalise,
-            hint="a divergence's changes name the pointers of what differed",
-        )
 
 
 def describing(

@@ -16,7 +16,7 @@ from workbench.replay import normal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from workbench.capture.functions import Normalise
+    from workbench.capture.normalise import Normalise
     from workbench.recording import RecordedCall, Recording
     from workbench.replay.divergence import Divergence
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from workbench.capture.functions import Normalise
+    from workbench.capture.normalise import Normalise
 
 # what a provider says about an answer, not what was said
 _PROVIDER = ("response_metadata", "usage_metadata")
