@@ -24,6 +24,7 @@ from workbench.errors import (
     AccessError,
     Diverged,
     ReportFailed,
+    SpoolFailed,
     StackError,
     Unavailable,
     UsageError,
@@ -32,7 +33,7 @@ from workbench.errors import (
 from workbench.masking import masked, without_secrets
 
 _ANSWER_IS_NO = (Diverged, ReportFailed)
-_NOT_REACHED = (StackError, Unavailable, AccessError)
+_NOT_REACHED = (StackError, Unavailable, AccessError, SpoolFailed)
 
 
 class _Commands(TyperGroup):

@@ -54,8 +54,16 @@ def stub(line: bytes, why: WorkbenchError) -> bytes:
         for name in _TEXTS
         if (text := getattr(event, name)) is not None and (fitted := _fitted(text)) != text
     }
+    kind = event.event_type
+    if kind == "artifact_created":  # there is none without its hash
+        gap = {"kind": "event", "name": kind, "reason": why.code, "events": 1}
+        kind, body = "annotated", {"label": "capture_gap", "value": gap}
     empty = msgspec.structs.replace(
-        event, payload=msgspec.Raw(hashing.dumps(body)), quality="truncated", **texts
+        event,
+        event_type=kind,
+        payload=msgspec.Raw(hashing.dumps(body)),
+        quality="truncated",
+        **texts,
     )
     return msgspec.json.encode(hashing.sealed(empty)) + b"\n"
 

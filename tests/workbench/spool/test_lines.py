@@ -4,6 +4,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -349,19 +350,20 @@ def test_what_another_has_delivered_meanwhile_is_not_taken(written, folder, monk
 
 
 def test_a_forked_child_holds_nothing_of_its_parent(written, folder):
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.read(reading, 1)
-        os._exit(0)
-    try:
-        written.close()  # in a killed parent the kernel does
-        assert len(taken(folder)) == 1
-    finally:
-        os.write(writing, b"x")
-        os.waitpid(child, 0)
-        os.close(reading)
-        os.close(writing)
+    here, there = socket.socketpair()
+    with here, there:
+        child = os.fork()
+        if child == 0:
+            there.send(b"forked")
+            there.recv(1)
+            os._exit(0)
+        try:
+            here.recv(6)
+            written.close()  # in a killed parent the kernel does
+            assert len(taken(folder)) == 1
+        finally:
+            here.send(b"x")
+            os.waitpid(child, 0)
 
 
 def test_a_damaged_line_is_left_out(folder):

@@ -155,3 +155,26 @@ def test_an_address_where_nothing_is_says_so(url):
         connect(url, "key")
 
     assert url in str(refused.value)
+
+
+def test_what_a_spool_sends_to_this_machine_itself_is_not_compressed(scripted, wire):
+    server = scripted(OK, OK)
+    lines = b'{"a":"lorem ipsum"}\n' * 1000
+    wire(server).hasty(timeout_s=5).send_lines("/x", lines)
+    elsewhere = Wire(server.url.replace("127.0.0.1", "0.0.0.0"), "key")  # as far as a name tells
+    elsewhere.hasty(timeout_s=5).send_lines("/x", lines)
+    elsewhere.close()
+
+    (_, plain_headers, plain), (_, headers, body) = server.seen
+    assert (plain_headers["Content-Encoding"], plain) == (None, lines)
+    assert (headers["Content-Encoding"], zstandard.decompress(body)) == ("zstd", lines)
+
+
+@pytest.mark.parametrize("answer", [None, (503, {}, b"busy"), (429, {"Retry-After": "9"}, b"")])
+def test_what_a_spool_sends_is_sent_once(scripted, wire, answer):
+    server = scripted(answer, OK)
+
+    with pytest.raises(errors.Unavailable):
+        wire(server).hasty(timeout_s=5).send_lines("/x", b"{}\n")
+
+    assert len(server.seen) == 1
