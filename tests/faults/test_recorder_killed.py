@@ -122,6 +122,8 @@ def stored(owner_url: str, workspace) -> tuple[dict[int, list[str]], list[str]]:
             " where workspace_id = %s order by seq",
             [workspace.workspace_id],
         ).fetchall()
+        if not rows:
+            return {}, []  # it was killed before anything had to be written
         sent = {(row["writer"], row["writer_seq"]): row["digest"].hex() for row in rows}
         (run_id,) = {row["run_id"] for row in rows}
         faults = check(
@@ -154,3 +156,18 @@ def test_a_killed_agent_has_left_what_it_did(stack, server, rng, turn, tmp_path)
     assert faults == []
     assert (told.left, told.unread, told.stubs, told.lost) == ({}, [], 0, 0)
     assert spool.paths() == []
+
+
+_NO_ROOT = AGENT.replace("@wb.root\n", "")
+
+
+def test_a_killed_block_without_a_root_has_left_what_may_have_changed(stack, server, rng, tmp_path):
+    """Its events wait for the run's first one: not those that have to be written first."""
+    assert _NO_ROOT != AGENT
+    workspace = make_workspace(stack.database, f"killed-{secrets.token_hex(4)}")
+    did = killed(server.url, workspace.api_key, tmp_path, after_s=0.2, agent=_NO_ROOT)
+    with connect(server.url, workspace.api_key) as store:
+        flush(store.outlet(), SpoolFolder(tmp_path / "spool"))
+    found, faults = stored(stack.owner_url, workspace)
+    assert did.lost(found) == []
+    assert faults == []

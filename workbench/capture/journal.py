@@ -101,6 +101,7 @@ class Journal:
         self._untold: dict[str, int] = {}  # what is dropped and not told in the run, by reason
         self._finished = False
         self._steps = itertools.count(1)
+        self._holding = threading.Lock()
         self._held: list[Item] | None = None
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self._thread.start()
@@ -126,19 +127,27 @@ class Journal:
         if self._held is None:
             self._queue.append(item)
         else:
-            self._hold_back(item, self._held)
+            self._hold_back(item)
         if not self._wake.is_set():
             self._wake.set()
 
-    def _hold_back(self, item: Item, held: list[Item]) -> None:
-        if item[2][0] == "run_started":
+    def _hold_back(self, item: Item) -> None:
+        with self._holding:
+            if self._held is None:
+                self._queue.append(item)
+            elif item[2][0] == "run_started":
+                self._queue.extend((item, *self._held))
+                self._held = None
+            else:
+                self._held.append(item)
+
+    def _hold_no_more(self) -> None:
+        with self._holding:
+            self._queue.extend(self._held or ())
             self._held = None
-            self._queue.extend((item, *held))
-        else:
-            held.append(item)
 
     def hold(self) -> None:
-        """Keep events back until the run's first one comes."""
+        """Keep events back until the run's first one comes, or one that has to be written first."""
         self._held = []
 
     def settle(self) -> None:
@@ -148,6 +157,8 @@ class Journal:
         """
         if self.error is not None or self._slow or not self._thread.is_alive():
             return
+        if self._held:
+            self._hold_no_more()
         done = threading.Lock()
         done.acquire()
         self._settling.append(done)
@@ -164,6 +175,7 @@ class Journal:
         _open.discard(self)
         if self._thread.is_alive() and self.error is None:
             self.error = Unavailable("the recording could not be written to its end in time")
+            self.spooled = int(getattr(self._sink, "waiting", 0))
 
     @property
     def alive(self) -> bool:
