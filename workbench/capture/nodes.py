@@ -79,6 +79,8 @@ def _entered(task: Any) -> Visit | None:
 
 
 def _left(visit: Visit, task: Any) -> None:
+    if visit.session.closed:
+        return
     changed = {channel: None for channel, _ in task.writes if not channel.startswith(_INNER)}
     if changed:
         visit.session.journal.put(
@@ -94,6 +96,8 @@ def _left(visit: Visit, task: Any) -> None:
 
 
 def _raised(visit: Visit, error: BaseException) -> None:
+    if visit.session.closed:
+        return
     visit.say()
     if isinstance(error, GraphInterrupt):
         visit.session.visits.waiting[visit.place.namespace] = visit
@@ -106,8 +110,6 @@ def _raised(visit: Visit, error: BaseException) -> None:
 
 
 def _end(visit: Visit, status: str, body: dict[str, Any] | None = None) -> None:
-    if visit.session.closed:
-        return
     outer, visit.place.unsaid = visit.place.outer, None
     visit.session.journal.put(
         "step_ended",

@@ -124,8 +124,10 @@ def _branch(scope: scopes.Scope, frame: FrameType | None, branch: Any) -> scopes
 
 
 def _child_of(scope: scopes.Scope, frame: FrameType | None) -> scopes.Place:
-    place = scopes.standing(scope)
-    return place.child() if not scope.in_call and _spawner(frame) == "own" else place
+    if not scope.in_call and _spawner(frame) == "own":
+        return scopes.standing(scope).child()
+    # a framework's plumbing may run on any thread: a saver's writes when a node is done
+    return scopes.place_of(scope)
 
 
 # ---- threads

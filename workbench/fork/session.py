@@ -157,7 +157,8 @@ class ForkSession(ReplaySession):
         came = editing.edited(
             self.edits["outcome"], call, bodies=self.recording.bodies, asked=opened.asked
         )
-        return Answer(came=came, level=level, status="error" if came.exception else "ok")
+        status = "error" if came.exception else "ok"
+        return Answer(came=came, level=level, status=status, source=call)
 
     def expects(self, lane: str) -> bool:
         """After the edit nothing has to come as it was recorded."""

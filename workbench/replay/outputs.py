@@ -9,7 +9,7 @@ from workbench.capture import exceptions, values
 from workbench.replay import divergence as d
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from workbench.capture.running import Ended
     from workbench.recording import Recording
@@ -44,10 +44,34 @@ def compare(recording: Recording, ended: Ended, *, stored: Stored) -> Iterator[D
             fix="look at the last calls: something between them and the end changed",
         )
         return
-    if raised is None:
+    if raised is None and _is_only_streamed(recording):
+        pieces = [values.freeze(chunk)[0] for chunk in ended.chunks]
+        now = stored("chunk", {"index": 0, "pieces": pieces})["pieces"]
+        yield from _outputs(_told(p for chunk in recording.chunks for p in chunk), _told(now), seq)
+    elif raised is None:
         now = None if ended.output is None else values.freeze(ended.output)[0]
         now = stored("run_ended", {"output": now})["output"]
         yield from _outputs(recorded.output if recorded else None, now, seq)
+
+
+def _is_only_streamed(recording: Recording) -> bool:
+    """Say whether the agent's own code read the stream, so that only its chunks are known."""
+    started, ended = recording.started, recording.ended
+    method = started.entry.get("method", "") if started else ""
+    return "stream" in method and ended is not None and ended.output is None
+
+
+def _told(pieces: Iterable[Any]) -> list[Any]:
+    """Return the chunks that are the same in equal runs, in an order that is: branches race."""
+    forms = (hashing.comparable(piece) for piece in pieces)
+    return sorted((form for form in forms if not _per_token(form)), key=hashing.dumps)
+
+
+def _per_token(form: Any) -> bool:
+    pair = form.get("$value") if isinstance(form, dict) and form.get("$type") == "tuple" else form
+    if not isinstance(pair, list) or not pair:
+        return False
+    return not isinstance(pair[0], str) or pair[0] in _PER_TOKEN
 
 
 def _outputs(recorded: Any, output: Any, seq: int | None) -> Iterator[Divergence]:
