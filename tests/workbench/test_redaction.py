@@ -172,6 +172,51 @@ def test_sealed_lines_are_redacted_and_sealed_again_and_keep_their_numbers():
     assert made[-1] + b"\n" == line(6, "step_started", {})
 
 
+def asked(number, call, request):
+    same = {"step_id": call, "kind": "model", "name": "m"}
+    whole = {"messages": [DIGESTS[name] for name in call], "model": "m"}
+    signature = hashing.signature_of(kind="model", name="m", request=whole)
+    return line(number, "call_started", {"request": request}, signature=signature, **same)
+
+
+BODIES = {name: {"role": "user", "content": f"{name}@b.c"} for name in "xyz"}
+DIGESTS = {name: hashing.digest_of(body) for name, body in BODIES.items()}
+
+
+def named(*names):
+    said = {DIGESTS[name]: BODIES[name] for name in names}
+    return msgspec.json.encode({"bodies": said}) + b"\n"
+
+
+def test_a_request_that_names_an_earlier_one_is_signed_over_what_that_became():
+    first = {"messages": [DIGESTS["x"], DIGESTS["y"]], "model": "m"}
+    again = {"messages": [{"call": "xy", "first": 2}], "model": "m"}
+    raw = named("x", "y") + asked(1, "xy", first) + asked(2, "xy", again)
+    made = LinesRedaction(by(EMAIL)).lines(raw).splitlines()
+    one, two = [msgspec.json.decode(m, type=Event) for m in made if b'"bodies"' not in m]
+    assert one.signature == two.signature
+    whole = msgspec.json.decode(one.payload)["request"]
+    assert one.signature == hashing.signature_of(kind="model", name="m", request=whole)
+    assert msgspec.json.decode(two.payload)["request"] == again
+
+
+def test_a_request_that_names_one_that_is_stored_already_is_signed_by_who_reads_it():
+    again = {"messages": [{"call": "before", "first": 2}, DIGESTS["z"]], "model": "m"}
+    kept = {"messages": [{"call": "before", "first": 2}], "model": "m"}
+    raw = named("z") + asked(1, "z", again) + asked(2, "x", kept)
+    made = LinesRedaction(by(EMAIL)).lines(raw).splitlines()
+    one, two = [msgspec.json.decode(m, type=Event) for m in made if b'"bodies"' not in m]
+    assert one.signature is None
+    assert msgspec.json.encode(two) + b"\n" == asked(2, "x", kept)
+
+
+def test_a_message_that_is_sent_ahead_of_who_names_it_is_redacted_then():
+    raw = named("x") + line(1, "step_started", {}) + asked(2, "x", {"messages": [DIGESTS["x"]]})
+    made = LinesRedaction(by(EMAIL)).lines(raw)
+    assert b"b.c" not in made
+    assert made.count(b'"bodies"') == 1
+
+
 def test_without_its_request_the_end_of_a_call_keeps_no_hash_of_what_it_was():
     raw = line(1, "call_ended", {"outcome": {"value": "a@b.c"}}, content_hash=7, step_id="s")
     (made,) = LinesRedaction(by(EMAIL)).lines(raw).splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from workbench.errors import (
 )
 from workbench.schema import ENDED_STATUSES
 from workbench.store.batches import Entry, Parcel, encoded
+from workbench.store.redacting import SpoolRedaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from workbench.formats import Counts
     from workbench.importers.summary import Summary
+    from workbench.redaction import Layer
     from workbench.schema import Event, RunHeader
     from workbench.store import Receipt, Store
 
@@ -58,6 +61,14 @@ class _Placed:
     replaces: bool
 
 
+def _redacted(ready: Ready, rules: Layer) -> Ready:
+    """Return a run as the workspace's rules have it."""
+    redaction = SpoolRedaction(rules)
+    events, bodies = redaction.run(ready.events, ready.bodies)
+    header = redaction.header(ready.header)
+    return dataclasses.replace(ready, header=header, events=events, bodies=bodies)
+
+
 class Storing:
     """Stores runs by a few requests at a time and counts what became of them.
 
@@ -80,6 +91,7 @@ class Storing:
         self._on_their_way: set[str] = set()
         self._next: list[_Placed] = []
         self._parcel, self._size = Parcel(), 0
+        self._rules: Layer | None = getattr(store, "redaction", lambda: None)()
         self._read_known()
 
     def _read_known(self) -> None:
@@ -106,6 +118,9 @@ class Storing:
             return
         exists = run_id in self._ended
         self._ended[run_id] = True
+        if self._rules is not None and self._rules.rules:
+            ready = _redacted(ready, self._rules)
+            header = ready.header
         replaces = False
         if header.source is not None:
             older = self._by_source.get(header.source, run_id)

@@ -18,7 +18,7 @@ from workbench.redaction.parts import with_parts
 from workbench.redaction.text import first_match
 from workbench.redaction.values import changed, changed_body
 from workbench.schema import EMPTY
-from workbench.sharing import is_folded
+from workbench.sharing import Unfolding, is_folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,8 +44,11 @@ class EventRedaction:
         How many events came out of it other than they went in.
     """
 
-    def __init__(self, redaction: Redaction, *, begun: bool = False) -> None:
+    def __init__(self, redaction: Redaction, *, begun: bool = False, stored: bool = False) -> None:
         self.redaction = redaction
+        # of events as they are stored a model's request may name an earlier one
+        self._unfolding = Unfolding() if stored else None
+        self._met: set[str | None] = set()
         self.changed = 0
         self._begun = begun  # the run's start is away already
         self._untold = begun
@@ -122,11 +125,12 @@ class EventRedaction:
         dumps = hashing.dumps if event_type == "call_started" else hashing.dumps_in_order
         new = dumps(made) if differs else payload
         if event_type == "call_started":
-            fields = self._started(fields, made, differs=differs)
+            started = self._started(fields, made, differs=differs)
+            fields, differs = started, differs or started is not fields
         elif event_type == "call_ended":
             fields, differs = self._ended(fields, made, differs=differs)
         if not differs:
-            return written
+            return fields, payload, kept
         self.changed += 1
         return _marked(fields), new, kept
 
@@ -154,18 +158,32 @@ class EventRedaction:
         return bodies if found.keys() == bodies.keys() else found
 
     def _started(self, fields: Fields, body: dict[str, Any], *, differs: bool) -> Fields:
-        request = body["request"]
-        if is_folded(request):
-            # the earlier one may be out of reach: whoever reads it whole signs it again
+        step_id, request = fields.get("step_id"), self._whole(fields, body["request"])
+        if request is None:
+            # the earlier one is stored already: whoever reads this one whole signs it again
             return {**fields, "signature": None} if differs else fields
-        if fields.get("step_id") is not None:
-            self._requests[fields["step_id"]] = (hashing.dumps(request), differs)
-        if not differs or fields.get("signature") is None:
-            return fields
-        signature = hashing.signature_of(
-            kind=fields.get("kind") or "tool", name=fields.get("name") or "", request=request
+        signature = fields.get("signature")
+        if signature is not None and (differs or request is not body["request"]):
+            signature = hashing.signature_of(
+                kind=fields.get("kind") or "tool", name=fields.get("name") or "", request=request
+            )
+        moved = signature != fields.get("signature")
+        if step_id is not None:
+            self._requests[step_id] = (hashing.dumps(request), differs or moved)
+        return {**fields, "signature": signature} if moved else fields
+
+    def _whole(self, fields: Fields, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Return a request written out; None where the one that it names is not here."""
+        if self._unfolding is None or fields.get("kind") != "model":
+            return request
+        said = [*(request.get("messages") or [])[:1], request.get("tools")]
+        named = (
+            {one.get("call") for one in said if isinstance(one, dict)} if is_folded(request) else ()
         )
-        return {**fields, "signature": signature}
+        if any(call not in self._met for call in named):
+            return None
+        self._met.add(fields.get("step_id"))
+        return self._unfolding.whole(fields.get("step_id"), request)
 
     def _ended(self, fields: Fields, body: dict[str, Any], *, differs: bool) -> tuple[Fields, bool]:
         """Return a call's end as redacted where its request is, whatever came of it."""

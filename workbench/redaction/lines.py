@@ -14,6 +14,8 @@ from workbench.redaction.events import EventRedaction
 from workbench.schema import EMPTY, Event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from workbench.redaction.layers import Redaction
 
 _event = msgspec.json.Decoder(Event)
@@ -27,13 +29,28 @@ class LinesRedaction:
     """Redacts the lines of one writer, in their order, as much at a time as is there."""
 
     def __init__(self, redaction: Redaction) -> None:
-        self._events = EventRedaction(redaction)
+        self._events = EventRedaction(redaction, stored=True)
         self._told = False
 
     @property
     def changed(self) -> int:
         """How many events came out other than they went in."""
         return self._events.changed
+
+    def run(
+        self, events: Sequence[Event], bodies: Mapping[str, Any]
+    ) -> tuple[list[Event], dict[str, Any]]:
+        """Return events and the bodies they name as they may be stored."""
+        named = [_encode({"bodies": {digest: body}}) for digest, body in bodies.items()]
+        given = b"".join(line + b"\n" for line in [*named, *map(_encode, events)])
+        made: list[Event] = []
+        kept: dict[str, Any] = {}
+        for line in self.lines(given).splitlines():
+            if line.startswith(_BODIES):
+                kept |= msgspec.json.decode(line)["bodies"]
+            else:
+                made.append(_event.decode(line))
+        return made, kept
 
     def lines(self, raw: bytes) -> bytes:
         """Return lines as they may be stored; a line that is no event stays out.

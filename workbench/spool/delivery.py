@@ -21,6 +21,7 @@ from workbench.errors import (
     RunNotFound,
     SchemaError,
     SequenceGap,
+    SpoolFailed,
     Unavailable,
     WorkbenchError,
 )
@@ -162,8 +163,7 @@ class Delivery:
 
     def _redacted(self, refused: RedactionRequired) -> bool:
         """Redact what waits by the rules of now: the next step sends it, signed anew."""
-        self._redactions += 1
-        if self._redactions > _REDACTIONS:
+        if self._redactions >= _REDACTIONS:
             self._failed(refused)
             return False
         try:
@@ -171,6 +171,7 @@ class Delivery:
         except WorkbenchError as error:
             self._failed(error)
             return False
+        self._redactions += 1
         log.info("what waits was redacted by the workspace's rules of now: %s", refused)
         return True
 
@@ -184,7 +185,7 @@ class Delivery:
         elif isinstance(error, RunNotFound):
             self.declared = False
             self._wait()
-        elif isinstance(error, _PASSING):
+        elif isinstance(error, (*_PASSING, SpoolFailed)):  # there may be room again
             self._wait(at_least_s=float(error.facts.get("retry_after", 0)))
         else:
             self.over = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -10,8 +10,10 @@ from workbench.redaction import Wanted
 from workbench.redaction.lines import LinesRedaction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from workbench.redaction import Layer, Redaction
-    from workbench.schema import RunHeader
+    from workbench.schema import Event, RunHeader
 
 
 def redacted_header(header: RunHeader, redaction: Redaction) -> RunHeader:
@@ -48,6 +50,12 @@ class SpoolRedaction:
     def header(self, run: RunHeader) -> RunHeader:
         """Return what is said of the run as it may be stored."""
         return redacted_header(run, self._redaction)
+
+    def run(
+        self, events: Sequence[Event], bodies: Mapping[str, Any]
+    ) -> tuple[list[Event], dict[str, Any]]:
+        """Return a run's events and bodies as they may be stored."""
+        return self._lines.run(events, bodies)
 
     def lines(self, raw: bytes) -> bytes:
         """Return the next lines of the writer as they may be stored."""

@@ -6,8 +6,10 @@ import os
 import pytest
 from foreign import dojo, dojo_ask, dojo_call, tau2, tau2_run, tau_bench, tau_bench_run
 
+from workbench import hashing
 from workbench.errors import MalformedFile, ReadOnly, UnknownFormat, UsageError
 from workbench.importers import import_paths, run_id_of
+from workbench.redaction import Rule
 from workbench.schema import RunHeader
 from workbench.store import connect, read
 from workbench.store.export import export
@@ -344,3 +346,18 @@ def test_a_damaged_export_is_refused(store, runs_folder, tmp_path):
 
     with pytest.raises(MalformedFile):
         import_paths(store, "workbench", [exported])
+
+
+def test_what_is_imported_is_redacted_by_the_workspace_s_rules(store, tmp_path):
+    store.administration.change_redaction([Rule(name="email", pattern=r"[\w.]+@[\w.]+")])
+    said = {"role": "user", "content": "I am ann@example.org"}
+    path = _put(tmp_path, "run.json", dojo([said], user_task_id="user_task_0"))
+    summary = import_paths(store, "agentdojo", [path])
+
+    assert _counts(summary, "stored", "changed") == (1, 0)
+    run = store.run(store.runs()["run_id"][0])
+    text = str(run.bodies()) + str([bytes(event.payload) for event in run.event_log()])
+    assert "example" not in text
+    assert "I am ⟨email:" in text
+    assert all(event.digest == hashing.event_digest(event) for event in run.event_log())
+    assert _counts(import_paths(store, "agentdojo", [path]), "stored", "changed") == (0, 0)
