@@ -3,17 +3,22 @@
 import contextlib
 import re
 import warnings
+from uuid import uuid4
 
 import msgspec
 import orjson
 import pytest
 import replay_agents as agents
 from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 import workbench as wb
 from workbench import errors, hashing, recording
 from workbench.capture import RecordingWarning
-from workbench.schema import parse_body
+from workbench.schema import Event, RunHeader, parse_body
+from workbench.spool import Delivery, Header, Line, SpoolFolder
 from workbench.store import connect
 
 EMAIL = wb.Rule(name="email", pattern=r"[\w.+-]+@[\w-]+\.[\w.]*\w")
@@ -156,6 +161,31 @@ def test_pooled_messages_are_redacted_and_named_by_their_digests_of_then(ruled):
     requests = [call.request["messages"] for call in found.calls]
     assert requests[1][:2] == requests[0]
     assert len(run.bodies()) == len({*requests[0], *requests[1]}) + 1
+
+
+def test_what_people_answer_and_what_steps_take_is_redacted_and_replays(ruled):
+    @wb.step
+    def prepare(given):
+        return ask(f"prepare {given}")
+
+    def review(state):
+        prepare(ANN)
+        answer = interrupt({"may I write to": ANN})
+        return {"messages": [("ai", send(answer["to"], body=answer)["sent"][0])]}
+
+    graph = StateGraph(MessagesState).add_node(review).add_edge(START, "review")
+    agent = graph.compile(checkpointer=InMemorySaver())
+    thread = {"configurable": {"thread_id": f"of {BOB}"}}
+    with wb.record(ruled) as opened:
+        agent.invoke({"messages": [("user", f"I am {BOB}")]}, thread)
+        agent.invoke(Command(resume={"to": BOB}), thread)
+    run = ruled.run(opened.run_id)
+    assert "example" not in stored(run)
+    assert "human" in {call.kind for call in proved(run).calls}
+    agents.world.poisoned = True
+    result = wb.replay(run, agent)
+    assert result.divergences == []
+    assert result.identical
 
 
 def test_without_rules_nothing_is_changed_and_nothing_is_told(store):
@@ -331,6 +361,64 @@ def test_a_refused_recording_is_redacted_by_the_rules_of_now_and_no_byte_of_it_s
     found = proved(run)
     assert found.redaction
     assert found.status == "done"
+
+
+def test_refused_lines_are_redacted_before_the_next_request_and_leave_nothing(
+    store, tmp_path, on_disk
+):
+    wb.record(store, ask, "nobody")  # that there are no rules is known here from now on
+    folder = SpoolFolder(tmp_path / "spool")
+    header = RunHeader(run_id=str(uuid4()), name=f"for {ANN}", labels={"who": BOB})
+    line = Line(
+        folder,
+        Header(run=header, writer="w", address=store.address, workspace=store.workspace_id),
+    )
+    for number in range(1, 4):
+        line.append(sealed(number, {"label": "x", "value": ANN}), first=number, last=number)
+    store.administration.change_redaction([EMAIL])
+    delivery = Delivery(line, store.outlet())
+    assert ANN in on_disk()
+    assert BOB in on_disk()
+    assert delivery.step()  # the run itself was refused
+    assert "example" not in on_disk()
+    line.append(sealed(4, {"label": "x", "value": BOB}), first=4, last=4)
+    while delivery.step():
+        assert delivery.error is None
+    assert (line.waiting, delivery.stubs, delivery.over) == (0, 0, False)
+    line.close()
+    assert on_disk() == ""
+    run = store.run(header.run_id)
+    assert "example" not in stored(run)
+    assert [event.quality for event in run.event_log()] == ["redacted"] * 4
+
+
+def sealed(number, body):
+    event = Event(event_type="annotated", writer="w", writer_seq=number)
+    return msgspec.json.encode(hashing.sealed_with(event, hashing.dumps(body))) + b"\n"
+
+
+def test_a_line_that_cannot_be_rewritten_stays_and_is_tried_again(store, tmp_path, on_disk):
+    class Full(SpoolFolder):
+        def segment(self, header):
+            if header.number > 1 and not self.room:
+                raise errors.SpoolFailed("the disk is full", full=True)
+            return super().segment(header)
+
+    folder = Full(tmp_path / "spool")
+    Full.room = False
+    header = RunHeader(run_id=str(uuid4()))
+    line = Line(folder, Header(run=header, writer="w", address="a"))
+    line.append(sealed(1, {"label": "x", "value": ANN}), first=1, last=1)
+    store.administration.change_redaction([EMAIL])
+    delivery = Delivery(line, store.outlet())
+    assert not delivery.step()
+    assert (line.waiting, delivery.over) == (1, False)
+    Full.room = True
+    while line.waiting and not delivery.over:
+        delivery.step()
+    assert line.waiting == 0
+    line.close()
+    assert on_disk() == ""
 
 
 # ---- replay
