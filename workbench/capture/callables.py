@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.capture import values
+from workbench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +52,21 @@ def name_of(function: Any) -> str:
 
 
 def dressed(function: Any, wrap: Callable[[Any, Way], Any]) -> Any:
-    """Return a function in a wrapper; one that is a class's or static stays so."""
+    """Return a function in a wrapper; one that is a class's or static stays so.
+
+    Raises
+    ------
+    UsageError
+        It cannot be called.
+    """
     if isinstance(function, (classmethod, staticmethod)):
         return type(function)(dressed(function.__func__, wrap))
+    if not callable(function):
+        raise UsageError(
+            "only what can be called can be decorated",
+            found=values.freeze(function)[0],
+            hint='@wb.tool(name="…") gives a function another name',
+        )
     way = way_of(function)
     wrapped = wrap(function, way)
     # what stands for a generator function is none itself, and tells so when it is wrapped again

@@ -225,6 +225,13 @@ def test_a_generator_is_decorated_twice_and_recorded_once(folders, world, parts)
     replayed(run, agent)
 
 
+@pytest.mark.parametrize("wrong", ["look_up", 3, property(lambda _: 1)])
+def test_what_cannot_be_called_is_refused_when_it_is_decorated(wrong):
+    for decorate in (wb.tool, wb.call(kind="model"), wb.step("x")):
+        with pytest.raises(errors.UsageError, match="only what can be called"):
+            decorate(wrong)
+
+
 # ---- arguments
 
 
@@ -476,11 +483,17 @@ def test_what_a_generator_does_when_it_is_closed_is_part_of_its_call(folders, wo
     assert run.calls["name"].to_list() == ["careful"]
 
 
-def test_a_generator_read_after_its_recording_is_read_as_it_is(folders, world, parts):
+def test_a_generator_read_after_its_recording_is_read_as_it_is(folders, world, caplog):
+    @wb.tool(effect="write")
+    def pages():
+        yield world.live("pages")
+
     kept = []
-    run = wb.record(folders, lambda _: kept.append(parts.pages("one")), None)
-    assert run.calls.height == 0
-    assert list(kept[0]) == ["one 1"]
+    run = wb.record(folders, lambda _: kept.append(pages()), None)
+    log = run.digest
+    assert list(kept[0]) == [1]
+    assert caplog.records == [], "nothing was written after the end"
+    assert (run.refresh().calls.height, run.digest) == (0, log)
 
 
 # ---- normalise
@@ -542,7 +555,8 @@ def test_volatile_fields_differ_in_a_cached_replay_and_are_said(noting, normalis
 def test_what_is_not_volatile_still_differs(noting, normalise):
     [found] = noting(normalise, text="y").divergences
     assert found.kind == "request_changed"
-    assert "/arguments/text" in [change["pointer"] for change in found.changes]
+    pointers = ["/arguments/meta/at", "/arguments/meta/by/1", "/arguments/text"]
+    assert [change["pointer"] for change in found.changes] == pointers, "the requests as they are"
     assert noting(None).divergences[0].kind == "request_changed"
     assert noting(AT[:1]).divergences[0].kind == "request_changed"
 
