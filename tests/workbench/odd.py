@@ -150,6 +150,8 @@ KEPT = {
     "array": lambda: np.arange(6, dtype="<i2").reshape(2, 3),
     "arrays": lambda: [np.array([]), np.array(["2026-01-01"], "M8[D]"), np.float32([np.nan, -0.0])],
     "scalars": lambda: [np.float64(0.1), np.int8(-1), np.bool_(True), np.str_("é"), np.datetime64(1, "s")],
+    "arrays of texts": lambda: [np.array([["a", "é"]]), np.array([b"x", b""])],
+    "no frame at all": lambda: [pl.DataFrame(), pl.DataFrame({"a": []}), pl.Series("s", [], pl.Date)],
     "frame": lambda: pl.DataFrame({"a": [1, None], "b": [["x"], []], "c": [date(2026, 1, 1)] * 2}),
     "series": lambda: pl.Series("s", [1.5, None]),
     "odd keys": lambda: {1: "a", "1": "b", (2, "x"): None, None: 1, b"k": 2, "\ud800": 3},
@@ -303,6 +305,10 @@ LOST = {
     "array of objects": lambda: np.array([object()]),
     "masked array": lambda: np.ma.masked_array([1, 2], mask=[True, False]),
     "frame of objects": lambda: pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}),
+    "frame of nanoseconds": lambda: pl.DataFrame(
+        {"a": pl.Series([1], dtype=pl.Int64).cast(pl.Datetime("ns"))}
+    ),
+    "array of records": lambda: np.array([(1, "a")], dtype="i4,U3"),
     "lazy frame": lambda: pl.DataFrame({"a": [1]}).lazy(),
     "released memory": released,
     "many dimensions": lambda: memoryview(np.zeros((2, 2))),

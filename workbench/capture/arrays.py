@@ -1,6 +1,7 @@
-"""Arrays and frames as canonical JSON and back: numpy's and polars', byte for byte.
+"""Arrays and frames as canonical JSON and back: numpy's and polars'.
 
-Both are only looked at where the agent has loaded them already.
+Both are only looked at where the agent has loaded them already. Texts in them stay texts, so that
+what is to be redacted is found; numbers are written byte for byte.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Freeze = Callable[[Any], Any]
+
+_NUMBERS, _TEXTS = "biufcMm", "US"
 _READABLE = (bool, int, float, complex, str, bytes)
 
 
@@ -20,27 +24,22 @@ def is_ours(kind: type) -> bool:
     return _library(kind) in ("numpy", "polars")
 
 
-def frozen(value: Any, kind: type, freeze: Callable[[Any], Any]) -> Any:
-    """Return the form of an array or a frame, or NotImplemented; what holds objects raises."""
+def frozen(value: Any, kind: type, freeze: Freeze) -> Any:
+    """Return the form of an array or a frame, or NotImplemented; what cannot come back raises."""
     library = _library(kind)
     if library == "numpy":
         return _array(value, kind, freeze)
-    return _frame(value, kind) if library == "polars" else NotImplemented
+    return _frame(value, kind, freeze) if library == "polars" else NotImplemented
 
 
-def restored(tag: str, value: Any, thaw: Callable[[Any], Any]) -> Any:
+def restored(tag: str, value: Any, thaw: Freeze) -> Any:
     """Return what `frozen` was given, or NotImplemented where the tag is none of its own."""
-    if tag == "numpy_scalar" and "value" in value:
-        import numpy as np
-
-        return np.dtype(value["dtype"]).type(thaw(value["value"]))
-    if tag in ("numpy", "numpy_scalar"):
-        array = _read_array(value["npy"])
-        return array[()] if tag == "numpy_scalar" else array
+    if tag == "numpy":
+        return _read_array(value, thaw)
+    if tag == "numpy_scalar":
+        return _read_scalar(value, thaw)
     if tag in ("polars_frame", "polars_series"):
-        import polars as pl
-
-        frame = pl.read_ipc(io.BytesIO(base64.b64decode(value)))
+        frame = _read_frame(value, thaw)
         return frame.to_series() if tag == "polars_series" else frame
     return NotImplemented
 
@@ -49,51 +48,81 @@ def _library(kind: type) -> str:
     return str(getattr(kind, "__module__", "")).partition(".")[0]
 
 
-def _array(value: Any, kind: type, freeze: Callable[[Any], Any]) -> Any:
+# ---- numpy
+
+
+def _array(value: Any, kind: type, freeze: Freeze) -> Any:
     import numpy as np
 
+    form: dict[str, Any] = {"dtype": value.dtype.str}
     if kind is np.ndarray:
-        form = {"dtype": value.dtype.str, "shape": freeze([*value.shape]), "npy": _npy(value)}
+        form["shape"] = [*value.shape]
+        if value.dtype.kind in _NUMBERS:
+            form["bytes"] = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
+        elif value.dtype.kind in _TEXTS:
+            form["items"] = freeze(value.ravel().tolist())
+        else:
+            raise TypeError("an array of objects or records")
         return {"$type": "numpy", "$value": form}
-    if not issubclass(kind, np.generic):
-        return NotImplemented
-    item = value.item()
-    if type(item) in _READABLE and value.dtype.kind in "biufcUS":
-        form = {"dtype": value.dtype.str, "value": freeze(item)}
+    item = value.item() if issubclass(kind, np.generic) else None
+    if type(item) in _READABLE and value.dtype.kind in _NUMBERS + _TEXTS:
+        return {"$type": "numpy_scalar", "$value": {**form, "value": freeze(item)}}
+    if issubclass(kind, (np.datetime64, np.timedelta64)):
+        whole = int(value.view("i8"))
+        return {"$type": "numpy_scalar", "$value": {**form, "value": whole}}
+    return NotImplemented
+
+
+def _read_array(form: dict[str, Any], thaw: Freeze) -> Any:
+    import numpy as np
+
+    dtype = np.dtype(form["dtype"])
+    if "bytes" in form:
+        flat = np.frombuffer(base64.b64decode(form["bytes"]), dtype).copy()
     else:
-        form = {"dtype": value.dtype.str, "npy": _npy(np.asarray(value))}
-    return {"$type": "numpy_scalar", "$value": form}
+        flat = np.array(thaw(form["items"]), dtype)
+    return flat.reshape(form["shape"])
 
 
-def _npy(array: Any) -> str:
+def _read_scalar(form: dict[str, Any], thaw: Freeze) -> Any:
     import numpy as np
 
-    file = io.BytesIO()
-    np.lib.format.write_array(file, array, allow_pickle=False)
-    return base64.b64encode(file.getvalue()).decode()
+    dtype = np.dtype(form["dtype"])
+    if dtype.kind in "Mm":
+        return np.array(form["value"], "i8").view(dtype)[()]
+    return dtype.type(thaw(form["value"]))
 
 
-def _read_array(npy: str) -> Any:
-    import numpy as np
-
-    return np.lib.format.read_array(io.BytesIO(base64.b64decode(npy)), allow_pickle=False)
+# ---- polars
 
 
-def _frame(value: Any, kind: type) -> Any:
+def _frame(value: Any, kind: type, freeze: Freeze) -> Any:
     import polars as pl
 
-    if kind is pl.Series:
-        return {"$type": "polars_series", "$value": _ipc(value.to_frame())}
-    if kind is not pl.DataFrame:
+    tag = "polars_series" if kind is pl.Series else "polars_frame"
+    if kind is not pl.DataFrame and kind is not pl.Series:
         return NotImplemented
-    return {"$type": "polars_frame", "$value": _ipc(value)}
+    frame = value.to_frame() if kind is pl.Series else value
+    columns = [[column.name, column.to_list()] for column in frame.get_columns()]
+    file = io.BytesIO()
+    frame.clear().write_ipc(file, compression="uncompressed")
+    schema = base64.b64encode(file.getvalue()).decode()
+    if not _built(schema, columns).equals(frame):
+        raise TypeError("Python's own values do not hold all of it")
+    return {"$type": tag, "$value": {"schema": schema, "columns": freeze(columns)}}
 
 
-def _ipc(frame: Any) -> str:
+def _built(schema: str, columns: list[Any]) -> Any:
     import polars as pl
 
-    if any(dtype == pl.Object for dtype in frame.dtypes):
-        raise TypeError("the frame holds objects")
-    file = io.BytesIO()
-    frame.rechunk().write_ipc(file, compression="uncompressed")
-    return base64.b64encode(file.getvalue()).decode()
+    empty = pl.read_ipc(io.BytesIO(base64.b64decode(schema)))
+    return pl.DataFrame(
+        [
+            pl.Series(name, items, dtype=dtype)
+            for (name, items), dtype in zip(columns, empty.dtypes, strict=True)
+        ]
+    )
+
+
+def _read_frame(form: dict[str, Any], thaw: Freeze) -> Any:
+    return _built(form["schema"], thaw(form["columns"]))

@@ -164,10 +164,10 @@ def _gaps(session: Session) -> Iterator[str]:
         if found:
             named = ", ".join(sorted(found)[:_NAMED] + ["…"] * (len(found) > _NAMED))
             yield f"{found.total()} {what} ({named}): the run cannot be replayed exactly"
-    if session.inferred:
+    if session.unordered:
         yield (
-            f"{session.inferred} pieces of work ran beside others of their lane, and their order "
-            "is inferred: the run cannot be replayed exactly"
+            f"{session.unordered} calls ran beside other work of their lane, and their order is "
+            "inferred: the run cannot be replayed exactly"
         )
 
 

@@ -123,11 +123,13 @@ class Session:
         self.injected = InjectedNames()
         self.closed = False
         self.gaps: list[dict[str, Any]] = []
-        # what holds something that cannot be restored, counted behind the agent
+        # what holds something that cannot be restored, and calls whose order is chance: both are
+        # counted behind the agent
         self.lossy: Counter[str] = Counter()
+        self.unordered = 0
         self.lock = threading.RLock()
         self._lanes: dict[str, _Lane] = defaultdict(_Lane)
-        self.inferred = 0
+        self._inferred = 0
         self._strays: dict[tuple[str, scope.Work], scope.Place] = {}
         self.calls = 0
         self.witness: Any = None
@@ -161,8 +163,8 @@ class Session:
         lane = self._lanes[path]
         if lane.open and any(other != work for other in lane.open.values()):
             # two at once in one lane: their order is chance, so they are kept apart
-            self.inferred += 1
-            opened.lane, opened.order = f"root/?{self.inferred}", "inferred"
+            self._inferred += 1
+            opened.lane, opened.order = f"root/?{self._inferred}", "inferred"
             lane = self._lanes[opened.lane]
         lane.ordinal += 1
         opened.ordinal = lane.ordinal
@@ -175,9 +177,9 @@ class Session:
         with self.lock:
             found = self._strays.get((place.path, work))
             if found is None:
-                self.inferred += 1
+                self._inferred += 1
                 found = self._strays[place.path, work] = scope.Place(
-                    f"root/?{self.inferred}",
+                    f"root/?{self._inferred}",
                     namespace=place.namespace,
                     step_id=place.step_id,
                     order="inferred",

@@ -30,6 +30,8 @@ def event(
 def call_started(opened: Opened) -> Written:
     """Return the start of a call."""
     asked = opened.asked
+    if opened.order == "inferred":
+        opened.session.unordered += 1
     fields = {
         "event_type": "call_started",
         "step_id": opened.step_id,

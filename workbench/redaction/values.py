@@ -23,8 +23,19 @@ if TYPE_CHECKING:
     # what becomes of the text at a place
     At = Callable[[str, Path], str]
 
-_WITH_CLASS = frozenset(("model", "dataclass", "namedtuple", "slots", "class", "object"))
-_ENCODED = frozenset(("bytes", "str"))
+_WITH_CLASS = frozenset(
+    (
+        "model",
+        "dataclass",
+        "namedtuple",
+        "slots",
+        "class",
+        "object",
+        "subclass",
+        "exception",
+    )
+)
+_ENCODED = frozenset(("bytes", "bytearray", "memoryview", "str"))
 
 
 def redact(value: Any, rules: Sequence[Rule], key: bytes) -> Any:

@@ -18,8 +18,8 @@ from lane_agents import aask, ask
 
 from workbench import errors
 from workbench import recording as recordings
+from workbench.capture import RecordingWarning, code
 from workbench.capture import agents as found
-from workbench.capture import code
 from workbench.capture.journal import Journal
 from workbench.capture.record import record_into
 from workbench.replay.child import Kept
@@ -256,7 +256,8 @@ def begun_by_a_pool(_):
 def test_what_runs_beside_its_parent_is_said_to_and_refused_in_exact(agent, earlier):
     agent = agent or sent_to_a_thread_that_was_there(earlier)
     for _ in range(TIMES):
-        run = recorded(agent)
+        with pytest.warns(RecordingWarning, match="order is inferred"):
+            run = recorded(agent)
         orders = {call.lane.startswith("root/?"): call.order for call in run.calls}
         assert orders == {False: "declared", True: "inferred"}
         assert len(run.calls) == 2

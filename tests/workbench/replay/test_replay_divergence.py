@@ -344,7 +344,8 @@ def test_c10_what_cannot_be_restored_is_lossy_and_refused_in_exact(folders, worl
     def agent(_):
         handle()
 
-    run = record(folders, agent, "x")
+    with pytest.warns(wb_warning(), match="1 calls are lossy"):
+        run = record(folders, agent, "x")
     assert run.calls["quality"].to_list() == ["lossy"]
     with pytest.raises(errors.RecordingIncomplete, match="lossy") as caught:
         wb.replay(run, agent)
