@@ -43,7 +43,7 @@ BUILT_IN = (
         pattern=r"\b(?:AKIA[0-9A-Z]{16}|AIza[\w-]{35}"
         r"|(?:sk|pk|rk|wbk|ghp|gho|ghs|github_pat|glpat|hf|xox[abprs])[-_][\w-]{16,200})",
     ),
-    Rule(name="card", pattern=r"\b\d{4}([ -]?)\d{4}\1\d{4}\1\d{1,7}\b"),
+    Rule(name="card", pattern=r"\b[3-6]\d{3}([ -]?)\d{4}\1\d{4}\1\d{2,4}\b"),
     Rule(name="iban", pattern=r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"),
 )
 _KEY_BYTES = 32
