@@ -464,6 +464,15 @@ def left_early(_):
     return None
 
 
+async def left_early_async(_):
+    live = _streaming.astream(given(), stream_mode=["messages", "updates"])
+    async for mode, chunk in live:
+        if mode == "updates":
+            await live.aclose()
+            return list(chunk)
+    return None
+
+
 _agent = agent()
 _threads = itertools.count()
 
@@ -582,6 +591,7 @@ CASES = {
         },
     ),
     "left early": Case(agent=left_early, entries=("call",), lanes={"root/read": 3}),
+    "left early, async": Case(agent=left_early_async, entries=("call",), lanes={"root/read": 3}),
     "conversation": Case(
         agent=conversation,
         entries=("call",),

@@ -206,7 +206,7 @@ def _creating(original: Callable[..., Any]) -> Callable[..., Any]:
         if scope is None or isinstance(coro, _Carrying):
             return original(self, coro, **given)
         place = _branch(scope, sys._getframe(1), _piece_of(coro))  # noqa: SLF001 - see above
-        own = place is not scopes.standing(scope)
+        own = place is not scopes.place_of(scope)
         child = _scope_in(scope, place)
         if context is None:
             task = _created_inside(child, functools.partial(original, self, coro, **given))

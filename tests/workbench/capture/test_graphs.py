@@ -9,6 +9,8 @@ import pytest
 from shelf import Shelf
 
 import workbench as wb
+from workbench import errors
+from workbench.capture import RecordingWarning, journal
 
 RUNS = int(os.environ.get("WORKBENCH_LANE_RUNS", "15"))
 EACH = [(name, entry) for name, case in shapes.CASES.items() for entry in case.entries]
@@ -36,8 +38,8 @@ def calls(run):
 
 
 @pytest.mark.parametrize(("name", "entry"), EACH)
-def test_each_shape_has_its_lanes_and_replays_with_the_world_poisoned(shelf, world, name, entry):
-    run = recorded(shelf, name, entry)
+def test_each_shape_has_its_lanes_and_replays_with_the_world_poisoned(folders, world, name, entry):
+    run = recorded(folders, name, entry)
     assert Counter(run.calls["lane"]) == shapes.CASES[name].lanes
     live = world.calls
     world.poisoned = True
@@ -55,3 +57,67 @@ def test_equal_runs_have_equal_lanes_ordinals_and_signatures(shelf, world, name)
     world.numbers = itertools.repeat(7)  # what is answered is equal too
     runs = (recorded(shelf, name, entries[i % len(entries)]) for i in range(RUNS))
     assert len({calls(run) for run in runs}) == 1
+
+
+@pytest.mark.parametrize("entry", ["stream", "astream"])
+@pytest.mark.parametrize("name", ["create_agent", "streaming", "fan-out"])
+def test_the_modes_of_a_stream_change_no_lane(shelf, world, name, entry):
+    case, modes = shapes.CASES[name], ["values", "messages", "updates", "custom", "tasks"]
+    run = wb.record(shelf, case.agent, case.given, entry=entry, stream_mode=modes)
+    assert Counter(run.calls["lane"]) == case.lanes
+    world.poisoned = True
+    assert wb.replay(run, case.agent).identical
+
+
+@pytest.mark.parametrize("entry", shapes.ALL)
+def test_c13_every_attempt_of_a_node_or_a_model_is_a_call_of_its_own(folders, world, entry):
+    run = recorded(folders, "retries", entry)
+    trying = run.calls.filter(run.calls["lane"] == "root/trying")
+    assert trying.select("name", "status").rows() == [
+        ("find", "ok"),
+        ("fragile", "error"),
+        ("find", "ok"),
+        ("fragile", "ok"),
+    ]
+    nodes = run.steps.filter(run.steps["kind"].is_null())
+    assert sorted(nodes.select("name", "status").rows()) == [("calm", "ok"), ("trying", "ok")]
+    run = recorded(folders, "attempts", entry)
+    assert run.calls.select("name", "status").rows() == [
+        ("graph-3", "error"),
+        ("graph-3", "ok"),
+        ("graph-4", "error"),
+        ("graph-5", "ok"),
+        ("fragile", "error"),
+        ("fragile", "ok"),
+    ]
+    assert set(run.calls["error"].drop_nulls()) == {
+        "ConnectionError: again failed",
+        "ConnectionError: instead failed",
+        "ConnectionError: fragile tool failed",
+    }
+
+
+class Gone(Shelf):
+    """A store that takes nothing."""
+
+    def writer(self, header):
+        made = super().writer(header)
+
+        def append(events, bodies=None):
+            raise errors.Unavailable("the store went away")
+
+        made.append = append
+        return made
+
+    def run(self, run_id):
+        raise errors.Unavailable("the store went away")
+
+
+@pytest.mark.parametrize("name", ["create_agent", "fan-out", "streaming", "conversation"])
+def test_c16_a_graph_runs_to_its_end_where_its_store_takes_nothing(world, monkeypatch, name):
+    monkeypatch.setattr(journal, "_LAST_TRY_S", 0.1)
+    case = shapes.CASES[name]
+    with pytest.warns(RecordingWarning, match="could not be stored"):
+        run = wb.record(Gone(), case.agent, case.given, entry=case.entries[0])
+    assert run.status == "done"
+    assert world.calls >= sum(case.lanes.values())
