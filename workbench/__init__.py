@@ -23,6 +23,8 @@ _HOMES = {
     "tool_effects": "workbench.capture",
     "call": "workbench.capture",
     "root": "workbench.capture",
+    "context": "workbench.capture",
+    "join": "workbench.local",
     "step": "workbench.capture",
     "model": "workbench.capture",
     "tool": "workbench.capture",

@@ -164,6 +164,7 @@ def read(events: Iterable[Event], bodies: Mapping[str, dict[str, Any]]) -> Recor
 class _Reader:
     def __init__(self) -> None:
         self.started: schema.RunStarted | None = None
+        self.writer: str | None = None
         self.ended: schema.RunEnded | None = None
         self.status: str | None = None
         self.starts: dict[str, Event] = {}
@@ -188,6 +189,7 @@ class _Reader:
             case "run_started":
                 self._root_lost(event, "input")
                 self.started = schema.parse_body(event)
+                self.writer = event.writer
                 self.redaction[:0] = self.started.redaction
             case "run_ended":
                 self._root_lost(event, "output")
@@ -265,6 +267,7 @@ class _Reader:
             lanes[call.lane].setdefault(call.ordinal, call)
         for call in calls:
             self._judge(call, bodies)
+        self._judge_writers()
         return Recording(
             calls=calls,
             lanes={lane: dict(sorted(found.items())) for lane, found in lanes.items()},
@@ -313,6 +316,15 @@ class _Reader:
             pieces=tuple(p for _, p in sorted(pieces, key=lambda p: p[0])) if pieces else None,
             tokens=_tokens(end),
         )
+
+    def _judge_writers(self) -> None:
+        """Find the calls of other processes: a replay has none that could ask again."""
+        seen = {self.writer}
+        for event in self.starts.values():
+            if self.writer is not None and event.writer not in seen:
+                seen.add(event.writer)
+                reason = f"{event.kind} {event.name} was called by another process of the agent"
+                self._problem("other_process", event, reason)
 
     def _judge(self, call: RecordedCall, bodies: Mapping[str, Any]) -> None:
         kind, reason = "capture_quality", None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.capture.context import context
 from workbench.capture.decorators import model, planner, retriever, safety, tool, validator
 from workbench.capture.effects import tool_effects
 from workbench.capture.functions import call, root
@@ -13,6 +14,7 @@ __all__ = [
     "RecordingWarning",
     "call",
     "clock",
+    "context",
     "env",
     "model",
     "planner",

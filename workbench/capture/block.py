@@ -223,7 +223,8 @@ class OpenRun:
     ) -> None:
         self._stack.close()
         self._session.closed = True
-        self._write_end(error)
+        if not self._session.is_child:
+            self._write_end(error)
         self._session.journal.close()
         tell(self._session)
         status = status_of(error or self._ended(error).error)

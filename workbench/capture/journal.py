@@ -101,6 +101,8 @@ class Journal:
         self._untold: dict[str, int] = {}  # what is dropped and not told in the run, by reason
         self._finished = False
         self._steps = itertools.count(1)
+        # the last numbers of other writers, for the run's end to name
+        self.writers_beside: dict[str, int] = {}
         self._holding = threading.Lock()
         self._held: list[Item] | None = None
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
@@ -176,6 +178,20 @@ class Journal:
         if self._thread.is_alive() and self.error is None:
             self.error = Unavailable("the recording could not be written to its end in time")
             self.spooled = int(getattr(self._sink, "waiting", 0))
+
+    def ends_quietly(self) -> None:
+        """Leave it to others to close this one where the process ends: no run ends with it."""
+        _open.discard(self)
+
+    @property
+    def sink(self) -> RunWriter:
+        """Where its events go."""
+        return self._sink
+
+    @property
+    def numbered(self) -> int:
+        """The number of its last event."""
+        return self._numbered
 
     @property
     def alive(self) -> bool:
@@ -331,7 +347,7 @@ class Journal:
 
     def _with_writers(self, payload: bytes, number: int) -> bytes:
         body = msgspec.json.decode(payload)
-        return hashing.dumps({**body, "writers": {self.writer: number}})
+        return hashing.dumps({**body, "writers": {**self.writers_beside, self.writer: number}})
 
     def _send(self) -> None:
         if self.ended:

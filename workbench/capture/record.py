@@ -9,7 +9,17 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from workbench import hashing
-from workbench.capture import agents, code, exceptions, humans, intercept, running, scope, values
+from workbench.capture import (
+    agents,
+    children,
+    code,
+    exceptions,
+    humans,
+    intercept,
+    running,
+    scope,
+    values,
+)
 from workbench.capture.effects import Effects
 from workbench.capture.journal import Journal
 from workbench.capture.redacting import writer_of
@@ -53,6 +63,7 @@ def write_root_start(
 
 def write_root_end(session: Session, ended: running.Ended, *, status: str) -> None:
     """Write a run's last event."""
+    children.tell_of_children(session)
     humans.give_up(session)
     freezer = values.Freezer()
     body: dict[str, Any] = {}
@@ -115,14 +126,17 @@ def record_into(
         ended = run_in_session(session, agent.target, call)
     finally:
         session.closed = True
-    write_root_end(session, ended, status=status_of(ended.error))
+    if not session.is_child:
+        write_root_end(session, ended, status=status_of(ended.error))
     session.journal.close()
     tell(session)
     return session, ended
 
 
 def tell(session: Session) -> None:
-    """Warn of what a recording lacks."""
+    """Warn of what a recording lacks; a forked process leaves that to its parent."""
+    if session.is_child:
+        return
     for said in [*_lacks(session.journal), *_gaps(session)]:
         warnings.warn(said, RecordingWarning, stacklevel=4)
 

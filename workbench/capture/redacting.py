@@ -42,6 +42,11 @@ class JournalRedaction:
         """How many values were not recorded, since a hook raised."""
         return 0 if self._events is None else self._events.redaction.withheld
 
+    @property
+    def wanted(self) -> Wanted:
+        """What was wished for."""
+        return self._wanted
+
     def wants(self, wanted: Wanted | None) -> None:
         """Redact by other wishes; to be said before the first event comes."""
         self._wanted = wanted or Wanted()

@@ -92,6 +92,11 @@ class Place:
         """Say whether another lane is this one's own work, or that of what it works on."""
         return other.path.startswith((f"{self._base}/", f"{self.path}/"))
 
+    def begin_in(self, other: Place) -> None:
+        """Be another lane from now on, as a forked process is."""
+        self._base = other.path
+        self.go_on_in(other)
+
     def go_on_in(self, other: Place) -> None:
         """Work in another lane from now on: nothing was called or spawned there yet."""
         self.path, self.order, self.step_id = other.path, other.order, other.step_id

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langgraph.errors import GraphInterrupt
 
 from workbench import hashing
-from workbench.capture import exceptions, outcomes, scope, values, written
+from workbench.capture import children, exceptions, outcomes, scope, values, written
 from workbench.capture.asked import Asked, MessagePool
 from workbench.capture.effects import Effects
 from workbench.capture.humans import PAUSED, Humans
@@ -110,6 +110,9 @@ class Session:
     replaying = False
     skips_sleeps = False
     watches_roots = False
+    # of a forked process: another one ends the run
+    is_child = False
+    has_children = False
 
     def __init__(
         self, journal: Journal, *, effects: Effects | None = None, on_error: OnError = "open"
@@ -133,6 +136,8 @@ class Session:
         self._strays: dict[tuple[str, scope.Work], scope.Place] = {}
         self.calls = 0
         self.witness: Any = None
+        self.handed_on: set[str] = set()  # lanes that other processes may join in
+        children.watch(self)
 
     # ---- calls
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from workbench.local.client import Lease, lease, status
     from workbench.local.diagnosis import Finding, doctor
     from workbench.local.home import Home, home_at
+    from workbench.local.joining import join
     from workbench.local.opening import open  # noqa: A004 - `wb.open` is the public name
     from workbench.local.running import down, foreground, up
 
@@ -24,6 +25,7 @@ _HOMES = {
     "down": "running",
     "foreground": "running",
     "home_at": "home",
+    "join": "joining",
     "lease": "client",
     "open": "opening",
     "status": "client",
@@ -38,6 +40,7 @@ __all__ = [
     "down",
     "foreground",
     "home_at",
+    "join",
     "lease",
     "open",
     "status",

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from workbench.capture import scope
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 _CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind"})
 _RESOLVING = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
-_STARTING = frozenset({"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.spawn"})
+_STARTING = frozenset(
+    {
+        *("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.spawn"),
+        *("os.fork", "os.forkpty", "multiprocessing.Process.start"),
+    }
+)
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 # our own journal, the notebook kernel's and Dask's threads go on talking
 _REGISTERED = (
@@ -54,6 +60,15 @@ def _hook(event: str, arguments: Any) -> None:
     )
 
 
+def _start(process: BaseProcess) -> None:
+    # Some of its ways of starting one tell no audit hook.
+    _hook("multiprocessing.Process.start", (process.name,))
+    _start_process(process)
+
+
+_start_process = BaseProcess.start
+
+
 def _refuses(event: str, arguments: Any) -> bool:
     if event in _STARTING or event in _RESOLVING:
         return True
@@ -69,6 +84,7 @@ def guarded(session: Any) -> Iterator[None]:
     with _lock:
         if not _installed:
             sys.addaudithook(_hook)
+            BaseProcess.start = _start  # type: ignore[assignment, method-assign] # idle between replays, as the hook
             _installed = True
         _active.append(session)
     try:

@@ -249,6 +249,13 @@ class Line:
                     with suppress(SpoolFailed):  # it is sent again, and known there
                         segment.remove()
 
+    def let_go(self) -> None:
+        """Close the files and leave them as they are, in a process that was forked."""
+        self._lock = threading.Lock()  # whoever held it is not here
+        segments = [piece.segment for piece in self._pieces]
+        for segment in _distinct([*segments, *([self._segment] if self._segment else [])]):
+            segment.close()
+
     def _waiting(self) -> Iterator[_Piece]:
         return itertools.islice(self._pieces, self._done, None)
 

@@ -77,6 +77,11 @@ class Outlet:
         """The id of the workspace, or None where the server has not answered yet."""
         return None if self._key.known is None else self._key.known.workspace_id
 
+    @property
+    def workspace_name(self) -> str | None:
+        """The name of the workspace, or None where the server has not answered yet."""
+        return None if self._key.known is None else self._key.known.name
+
     def identify(self) -> str:
         """Return the id of the workspace; the server is asked where it is not known yet."""
         return self._key.workspace(self._wire).workspace_id

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,6 +31,7 @@ from workbench.store.rules import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from workbench.redaction import Layer
     from workbench.schema import Event, RunHeader
@@ -63,6 +66,10 @@ class Server(Destination, Protocol):
     def workspace_id(self) -> str | None:
         """The workspace's id; None where it is not known yet. Nobody is asked."""
 
+    @property
+    def workspace_name(self) -> str | None:
+        """The workspace's name; None where it is not known yet. Nobody is asked."""
+
     def identify(self) -> str:
         """Return the workspace's id, and ask for it where it is not known yet."""
 
@@ -93,6 +100,7 @@ class SpooledWriter:
         known = header if header.run_id else msgspec.structs.replace(header, run_id=new_run_id())
         self.run_id = str(known.run_id)
         self._header, self._server = known, server
+        _living.add(self)
         self._redact = redact or Wanted()
         self._telling = threading.Lock()
         self._told: RunHeader | None = None
@@ -144,6 +152,28 @@ class SpooledWriter:
     def heartbeat(self) -> dict[str, Any]:
         """Say that the writer is alive."""
         return self._server.heartbeat(self.run_id)
+
+    @property
+    def spool(self) -> Path:
+        """The folder in which its events wait."""
+        return self._folder.path
+
+    def handed_on(self) -> dict[str, Any]:
+        """Return what another process needs to write to the same run."""
+        server = self._server
+        header = self._redacted_header()
+        return {"run": header, "address": server.address, "workspace": server.workspace_name}
+
+    def for_child(self) -> SpooledWriter:
+        """Return a writer to the same run for a process that was forked from this one's."""
+        header, folder = self._redacted_header(), self._folder
+        return SpooledWriter(self._server, header, folder=folder, redact=self._redact)
+
+    def let_go(self) -> None:
+        """Leave its files to the process that this one was forked from."""
+        self._telling = threading.Lock()  # whoever held it is not here
+        if self._line is not None:
+            self._line.let_go()
 
     @property
     def rules(self) -> Layer:
@@ -281,6 +311,19 @@ class SpooledWriter:
             leftovers.flush_beside(self._server, self._folder, until=self._closing)
         except Exception as error:  # noqa: BLE001 - the recording goes on, and they stay there
             log.info("what others left behind could not be delivered: %r", error)
+
+
+_living: weakref.WeakSet[SpooledWriter] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for writer in list(_living):
+        writer.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    # A lock on a file outlasts its process while a forked one has the file open, too.
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _sync(line: Line) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 import time
 from contextlib import contextmanager
@@ -50,17 +51,25 @@ class Wire:
         self._patience_s = _PATIENCE_S
         self._timeout_s = timeout_s
         self._packs = True
-        # a path instead of a port: it works from any network, and past any proxy
-        transport = None if local_socket is None else httpx.HTTPTransport(uds=local_socket)
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._local_socket = local_socket
         try:
-            self._client = httpx.Client(
-                base_url=self.url,
-                headers=headers,
-                transport=transport,
-            )
+            self._own, self._process = self._connected(), os.getpid()
         except (httpx.InvalidURL, ValueError) as error:
             raise Unavailable("this is not an address", where=url, found=str(error)) from error
+
+    def _connected(self) -> httpx.Client:
+        # a path instead of a port: it works from any network, and past any proxy
+        path = self._local_socket
+        transport = None if path is None else httpx.HTTPTransport(uds=path)
+        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return httpx.Client(base_url=self.url, headers=headers, transport=transport)
+
+    @property
+    def _client(self) -> httpx.Client:
+        """The connections of this process: those of one it was forked from are not its own."""
+        if self._process != os.getpid():
+            self._own, self._process = self._connected(), os.getpid()
+        return self._own
 
     def hasty(self, *, timeout_s: float) -> Self:
         """Return this wire for whoever tries again by itself: each request is sent once.
