@@ -31,6 +31,7 @@ bench: $(READY)
 
 soak: $(READY)
 	@WORKBENCH_SOAK_S=600 $(BIN)/python -m pytest -s tests/soak
+	@WORKBENCH_LANE_RUNS=50 $(BIN)/python -m pytest tests/workbench/capture -k equal_runs
 	@sh tests/install-faketime.sh
 	@WORKBENCH_FAULT_TIMES=200 $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults
 
