@@ -13,6 +13,7 @@ import pytest
 
 import workbench as wb
 from workbench.capture import shims
+from workbench.replay import isolation
 from workbench.schema import parse_body
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -323,3 +324,41 @@ def test_what_is_a_secret_can_be_said(folders, monkeypatch):
 )
 def test_names_that_look_like_secrets_are(name, value, secret):
     assert shims._is_secret(name, value) is secret
+
+
+# ---- isolated
+
+AWAY = """
+import os
+import workbench as wb
+
+@wb.tool(effect="read", normalise=["/arguments/at"])
+def note(at):
+    assert "DESK_API_KEY" in os.environ, "called in the replay"
+    return at
+
+@wb.step
+def agent(given):
+    key = wb.env("DESK_API_KEY")
+    return [wb.clock.time(), wb.random.random(), len(key) > 3, note(os.getpid())]
+"""
+
+
+@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+def test_an_isolated_replay_reads_the_same_and_has_no_secrets(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("DESK_API_KEY", SECRET)
+    (tmp_path / "an_agent_away.py").write_text(AWAY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = wb.record(folders, "an_agent_away:agent", None)
+    assert run.status == "done", run.exception
+    result = wb.replay(run, "an_agent_away:agent", mode="cached", isolate=True)
+    assert result.identical, result.divergences
+    assert result.run.output == run.output
+    assert result.matches["match_level"].to_list() == [
+        "exact_redacted",
+        "exact",
+        "exact",
+        "normalised",
+    ]
+    assert [notice["kind"] for notice in result.certificate["notices"]] == ["own_value"]
+    assert result.certificate["normalisers"] == [{"name": "note", "pointers": ["/arguments/at"]}]
