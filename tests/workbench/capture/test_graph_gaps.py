@@ -7,11 +7,13 @@ import threading
 import pytest
 from graph_agents import Model, Streaming, chat, find
 from langchain_core.callbacks import CallbackManager
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel, FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
+from langchain_core.vectorstores import InMemoryVectorStore
 from replay_agents import Shelf as Books
 from replay_agents import world as the_world
 from shelf import Shelf
@@ -183,7 +185,21 @@ def _in_an_empty_context():
     return found
 
 
+class Near(Embeddings):
+    """Embeddings tell LangChain's callbacks nothing."""
+
+    def embed_documents(self, texts):
+        return [[1.0] for _ in texts]
+
+    def embed_query(self, text):
+        return [float(the_world.live("near"))]
+
+
 UNSEEN = {
+    "an embedding": lambda: Near().embed_query("x"),
+    "a vector store without its retriever": lambda: InMemoryVectorStore(Near()).similarity_search(
+        "x"
+    ),
     "the function of a tool": lambda: find.func("x"),
     "a tool's _run": lambda: Late()._run(),
     "a model's _generate": lambda: len(chat()._generate(ASKED).generations),
