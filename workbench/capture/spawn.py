@@ -11,10 +11,12 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import queue
 import sys
 import threading
 from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -146,6 +148,31 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
         return future
 
     return submit
+
+
+def _shutting_down(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a replay, which is faster than its recording, still run the jobs that had begun in it."""
+
+    @functools.wraps(original)
+    def shutdown(self: Any, wait: bool = True, *, cancel_futures: bool = False) -> Any:  # noqa: FBT001, FBT002 - the executor's own signature
+        scope = scopes.current()
+        if cancel_futures and scope is not None and scope.session.replaying:
+            cancel_futures = False
+            _cancel_waiting(self._work_queue)
+        return original(self, wait, cancel_futures=cancel_futures)
+
+    return shutdown
+
+
+def _cancel_waiting(jobs: Any) -> None:
+    kept = []
+    with suppress(queue.Empty):
+        while True:
+            job = jobs.get_nowait()
+            if job is not None and not job.future.cancel():
+                kept.append(job)
+    for job in kept:
+        jobs.put(job)
 
 
 def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -315,6 +342,7 @@ def targets() -> list[tuple[Any, str, Callable[[Any], Any]]]:
     loops = [asyncio.BaseEventLoop] if uvloop is None else [asyncio.BaseEventLoop, uvloop.Loop]
     return [
         (ThreadPoolExecutor, "submit", _submitting),
+        (ThreadPoolExecutor, "shutdown", _shutting_down),
         (threading.Thread, "start", _starting),
         (_thread, "start_new_thread", _beginning),
         (Future, "add_done_callback", _following),
