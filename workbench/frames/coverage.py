@@ -159,8 +159,8 @@ def coverage(events: pl.DataFrame, bodies: Bodies) -> Coverage:
     --------
     >>> from workbench.store import read
     >>> store = read("datasets")
-    >>> print(store.run(store.runs()["run_id"][0]).coverage)  # doctest: +ELLIPSIS
-    ... calls recorded: ...
+    >>> store.run(store.runs()["run_id"][0]).coverage.lacks
+    []
     """
     starts, ends = (events.filter(pl.col("event_type") == f"call_{what}") for what in _ENDS)
     outcomes = ends.unique("step_id", keep="first").select("step_id", ended=pl.col("quality"))

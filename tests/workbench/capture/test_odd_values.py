@@ -13,7 +13,7 @@ import odd
 import orjson
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -95,6 +95,18 @@ def test_whatever_is_not_called_lossy_comes_back(value):
 
 @settings(deadline=None)
 @given(anything)
+@example({"$type": 1})
+@example([{"a": {"$type": "set", "$value": []}}])
+@example({"a": (1,)})
+@example([math.nan, -math.inf])
+@example([2**64 - 1, -(2**63)])
+@example({"a": 2**64})
+@example([-(2**63) - 1])
+@example({"k\ud800": 1})
+@example([odd.UserId("u")])
+@example({1: 2})
+@example([odd.Word.YES])
+@example([odd.KEPT["uuid"](), odd.KEPT["dates"]()])
 def test_the_fast_path_writes_what_the_slow_one_does_or_nothing(value):
     form, lossy = values.freeze(value)
     is_plain = not lossy and same_json(value, form)
@@ -106,7 +118,7 @@ def test_the_fast_path_writes_what_the_slow_one_does_or_nothing(value):
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text()
     | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("$type"), inner),
     max_leaves=30,
 )  # fmt: skip
 
