@@ -17,6 +17,7 @@ from langgraph.types import Command, interrupt
 import workbench as wb
 from workbench import errors, hashing, recording
 from workbench.capture import RecordingWarning
+from workbench.replay import isolation
 from workbench.schema import Event, RunHeader, parse_body
 from workbench.spool import Delivery, Header, Line, SpoolFolder
 from workbench.store import connect
@@ -506,6 +507,20 @@ def test_rules_of_a_recording_alone_are_enough_for_its_replay(folders):
     result = wb.replay(run, desk)
     assert result.divergences == []
     assert result.identical
+
+
+@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+def test_an_isolated_replay_redacts_as_its_recording_was(ruled, tmp_path, monkeypatch):
+    code = f"from replay_agents import ask\n\ndef agent(given):\n    return ask('of {ANN}: ' + given)\n"
+    (tmp_path / "an_addressed_agent.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = wb.record(ruled, "an_addressed_agent:agent", BOB)
+    result = wb.replay(run, isolate=True)
+    assert result.divergences == []
+    assert result.certificate["match_levels"] == {"exact_redacted": 1}
+    assert "example" not in stored(result.run)
+    with pytest.raises(errors.UsageError, match="isolated"):
+        wb.replay(run, isolate=True, redact=str)
 
 
 def test_a_rule_that_hid_its_own_pattern_is_found_where_it_is_at_hand(ruled):
