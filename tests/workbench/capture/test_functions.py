@@ -489,11 +489,17 @@ def test_a_generator_read_after_its_recording_is_read_as_it_is(folders, world, c
         yield world.live("pages")
 
     kept = []
-    run = wb.record(folders, lambda _: kept.append(pages()), None)
+
+    def agent(_):
+        kept.append(pages())
+
+    run = wb.record(folders, agent, None)
     log = run.digest
     assert list(kept[0]) == [1]
     assert caplog.records == [], "nothing was written after the end"
     assert (run.refresh().calls.height, run.digest) == (0, log)
+    assert wb.replay(run, agent).identical
+    assert list(kept[1]) == [2], "no replay runs any more"
 
 
 # ---- normalise
