@@ -141,7 +141,7 @@ def recorded(store: RemoteStore, work: Any, **options: Any) -> tuple[Any, list[s
 # ---- in another process
 
 _DRIVEN = r"""
-import json, os, sys, warnings
+import json, os, signal, sys, warnings
 import workbench as wb
 from workbench.capture.record import RecordingWarning
 from workbench.store import connect
@@ -162,6 +162,8 @@ def agent(_):
     made = 0
     say(made=0)
     for order in sys.stdin:
+        if order == "interrupt\n":
+            signal.raise_signal(signal.SIGINT)
         for _ in range(int(order)):
             made += 1
             (look if made % 3 else change)(made)
@@ -191,6 +193,12 @@ class Driven:
         self.process.stdin.write(f"{many}\n")
         self.process.stdin.flush()
         return self.heard()
+
+    def interrupt(self) -> int:
+        """Let Ctrl-C come, and return how the process ended."""
+        self.process.stdin.write("interrupt\n")
+        self.process.stdin.flush()
+        return self.process.wait(120)
 
     def end(self) -> dict[str, Any]:
         """Let the agent end, and return what became of its recording."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.spool.header import Header
 
 MOST_BYTES = 2**30
+_LOOK_EVERY_S = 0.1
 _MADE_WITHIN_S = 60.0
 
 
@@ -29,6 +30,7 @@ class SpoolFolder:
     path: Path
     most: int = MOST_BYTES
     _seen: int = field(default=0, init=False)
+    _looked_at: float = field(default=0.0, init=False)
 
     def segment(self, header: Header) -> Segment:
         """Make a writer's next segment."""
@@ -48,12 +50,16 @@ class SpoolFolder:
     # ---- how much it is
 
     def look(self) -> None:
-        """Count what lies here, for `check_room`; whoever writes need not wait for it."""
-        self._seen = self.size()
+        """Count what lies here, for `check_room`."""
+        self._seen, self._looked_at = self.size(), time.monotonic()
 
     def check_room(self, size: int) -> None:
-        """Refuse what would go beyond the bound, as far as was seen when somebody last looked."""
-        if self._seen + size > self.most:
+        """Refuse what would go beyond the bound; it is looked again before that, but not always."""
+        full = self._seen + size > self.most
+        if full and time.monotonic() - self._looked_at > _LOOK_EVERY_S:
+            self.look()
+            full = self._seen + size > self.most
+        if full:
             raise SpoolFailed(
                 "the spool is full",
                 where=str(self.path),

@@ -73,6 +73,8 @@ class Line:
 
     def __init__(self, folder: SpoolFolder, header: Header) -> None:
         self.header = header
+        # A bound that is small must not be taken up by one piece, or by what is acknowledged.
+        self.piece_bytes = min(PIECE_BYTES, folder.most // 4)
         self._folder = folder
         self._lock = threading.Lock()
         self._pieces: deque[_Piece] = deque()
@@ -223,7 +225,7 @@ class Line:
     def _forget(self) -> list[Segment]:
         """Drop the pieces of segments that are acknowledged as a whole, and return these."""
         kept = {id(piece.segment) for piece in self._waiting()}
-        if self._segment is not None and self._segment.size < PIECE_BYTES:
+        if self._segment is not None and self._segment.size < self.piece_bytes:
             kept.add(id(self._segment))  # a file for every few events would cost more
         done: list[Segment] = []
         while self._pieces and id(self._pieces[0].segment) not in kept:

@@ -23,7 +23,6 @@ from workbench.errors import (
 )
 from workbench.redaction import Wanted
 from workbench.spool import Delivery, Destination, Header, Line
-from workbench.spool.line import PIECE_BYTES
 from workbench.store import leftovers
 from workbench.store.ids import new_run_id
 from workbench.store.redacting import redacted_header
@@ -140,7 +139,7 @@ class SpooledWriter:
             raise self.error
         line = self._line or self._begun(events[0].writer)
         stored = 0
-        for lines, first, last in _pieces(events, bodies or {}):
+        for lines, first, last in _pieces(events, bodies or {}, most=line.piece_bytes):
             try:
                 line.append(lines, first=first, last=last)
             except SpoolFailed as error:
@@ -333,7 +332,7 @@ def _sync(line: Line) -> None:
 
 
 def _pieces(
-    events: Sequence[Event], bodies: Mapping[str, Body]
+    events: Sequence[Event], bodies: Mapping[str, Body], *, most: int
 ) -> Iterator[tuple[bytes, int, int]]:
     """Yield lines in pieces of a bounded size, with the numbers of their first and last event."""
     parts: list[bytes] = []
@@ -343,7 +342,7 @@ def _pieces(
         size += len(parts[-1])
     for event in events:
         line = _encoder.encode(event) + b"\n"
-        if size + len(line) > PIECE_BYTES and event.writer_seq > first:
+        if size + len(line) > most and event.writer_seq > first:
             yield b"".join(parts), first, event.writer_seq - 1
             parts, size, first = [], 0, event.writer_seq
         parts.append(line)

@@ -159,8 +159,7 @@ def test_a_segment_is_removed_with_its_last_event(folder, monkeypatch):
     assert folder.paths() == []
 
 
-def test_a_bound_below_a_segment_s_size_holds_up_nothing_that_is_delivered(folder, monkeypatch):
-    monkeypatch.setattr(line, "PIECE_BYTES", 500)
+def test_a_bound_below_a_segment_s_size_holds_up_nothing_that_is_delivered(folder):
     folder.most = 1500
     made = Line(folder, HEADER)
     for number in range(1, 1001):
