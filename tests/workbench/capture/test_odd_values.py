@@ -453,8 +453,9 @@ def test_a_recording_from_elsewhere_calls_nothing_but_what_its_tags_stand_for(tm
     for tag in ("enum", "namedtuple", "model", "dataclass", "slots", "subclass"):
         form = {"$type": tag, "$value": {"class": "os:mkdir", "value": target}}
         assert values.thaw(form) == form
-        form = {"$type": tag, "$value": {"class": "subprocess:Popen", "value": [["mkdir", target]]}}
-        assert values.thaw(form) == form
+        for value in (["mkdir", target], [["mkdir", target]]):
+            form = {"$type": tag, "$value": {"class": "subprocess:Popen", "value": value}}
+            assert values.thaw(form) == form
     record = {"class": "os:mkdir", "message": "m", "args": [target]}
     assert type(exceptions.from_record(record)) is exceptions.RecordedError
     assert not (tmp_path / "made").exists()
