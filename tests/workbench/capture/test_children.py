@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import child_agents as agents
@@ -30,7 +31,9 @@ def spool(server, monkeypatch, tmp_path):
     """A spool of its own, and the key by which other processes reach the server."""
     monkeypatch.setenv("WORKBENCH_API_KEY", server.api_key)
     monkeypatch.setenv("WORKBENCH_SPOOL", str(tmp_path / "spool"))
-    return SpoolFolder(tmp_path / "spool")
+    yield SpoolFolder(tmp_path / "spool")
+    # a server of forks lives on with the environment of this test
+    forkserver._forkserver._stop()
 
 
 def lanes(run):
