@@ -324,7 +324,7 @@ class Journal:
         if fields["event_type"] == "run_ended":
             payload = self._with_writers(payload, number)
             self._finished = True
-        if fields["event_type"] == "call_started" and fields.get("kind") == "model":
+        if fields["event_type"] == "call_started" and b'"messages":[' in payload:
             payload = self._folded(fields, payload)
         envelope = Event(
             started_at=datetime.fromtimestamp(at_ns / 1e9, UTC),
@@ -341,6 +341,8 @@ class Journal:
 
     def _folded(self, fields: dict[str, Any], payload: bytes) -> bytes:
         """Return what is stored of a model's request: a conversation that goes on, but once."""
+        if fields.get("kind") != "model":
+            return payload
         whole = orjson.loads(payload)["request"]
         stored = self._folding.fold(fields["lane"], fields["step_id"], whole)
         return payload if stored is whole else hashing.dumps({"request": stored})
