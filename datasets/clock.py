@@ -63,6 +63,10 @@ class Clock:
             self._thread.seconds = own + TICK
             return float(own + TICK)
 
+    def nanoseconds(self) -> int:
+        """Return the time where the calling thread is, as a whole number."""
+        return int(self.seconds() * 1e9)
+
     def now(self, zone: tzinfo | None = UTC) -> datetime:
         """Return the time as a date."""
         return datetime.fromtimestamp(self.seconds(), zone)
@@ -91,9 +95,17 @@ def turn(clock: Clock) -> None:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # a real date
             return clock.now(tz)
 
+        @classmethod
+        def fromtimestamp(cls, told: float, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # a real date
+            return datetime.fromtimestamp(told, tz)
+
     for module in pkgutil.iter_modules(capture.__path__, f"{capture.__name__}."):
         import_module(module.name)
-    replaced = {id(datetime): Turned, id(time.perf_counter): clock.seconds}
+    replaced = {
+        id(datetime): Turned,
+        id(time.perf_counter): clock.seconds,
+        id(time.time_ns): clock.nanoseconds,
+    }
     for name, loaded in list(sys.modules.items()):
         if name.startswith(MODULES):
             for attribute, value in list(vars(loaded).items()):

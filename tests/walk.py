@@ -166,7 +166,8 @@ def make_workspace(database, workspace_id):
     name = "other" if workspace_id == OTHER else "own"
     with psycopg.connect(database.owner_url) as owner:
         owner.execute(
-            "insert into workspaces (workspace_id, name) values (%s, %s)", [workspace_id, name]
+            "insert into workspaces (workspace_id, name, placeholder_key) values (%s, %s, %s)",
+            [workspace_id, name, name.encode().ljust(32)],
         )
     create_workspace(database.owner_url, name=name, key=KEYS[workspace_id])
 
@@ -351,7 +352,7 @@ def looks():
         yield get("/v1/artifacts", f"/artifacts{query}")
     for session in ("s", "theirs", "nobody"):
         yield get("/v1/sessions/{session}", f"/sessions/{session}")
-    for path in ("/snapshots", "/keys", "/limits", "/usage", "/health"):
+    for path in ("/snapshots", "/keys", "/limits", "/usage", "/health", "/redaction"):
         yield get(f"/v1{path}", path)
     yield replace(get("/v1/ready", "/ready"), answers=False)
     yield replace(get("/metrics", "../metrics"), answers=False)
@@ -475,3 +476,5 @@ def keeping():
     for key in (f"{MARK}-reader", "own-reader", "own-admin"):
         yield step("DELETE", "/keys/{key_id}", f"/keys/{key}")
     yield step("PATCH", "/limits", "/limits", json={"streams": 9})
+    rules = [{"name": "own", "pattern": "what nobody says"}]
+    yield step("PUT", "/redaction", "/redaction", json={"rules": rules})

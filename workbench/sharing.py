@@ -19,6 +19,7 @@ Request = dict[str, Any]
 REFERENCE = '{"call":'
 """What the text of a request holds if it names another one, and hardly ever else."""
 
+_MISSING = "missing: "
 _LANES = 64  # what is remembered of the others would only grow
 _WORTH = 2  # a reference is about as long as a digest
 
@@ -95,7 +96,7 @@ class Unfolding:
         """Return a request as it was asked.
 
         Where the earlier one is not among those that were read, a text that is no digest stands
-        for what it would have said, and the signature does not fit.
+        for what it would have said: the signature alone tells what was asked.
         """
         messages = request.get("messages")
         if not isinstance(messages, list) or not messages:
@@ -106,7 +107,8 @@ class Unfolding:
         tools = request.get("tools")
         if isinstance(tools, dict) and tools.keys() == {"call"}:
             known = self._known.get(str(tools["call"]), {})
-            found = {**found, "tools": known.get("tools", [])}
+            lost = [f"{_MISSING}the tools of call {tools['call']}"]
+            found = {**found, "tools": known.get("tools", lost)}
         if step_id is not None:
             self._known[step_id] = found
         return found
@@ -116,7 +118,7 @@ class Unfolding:
         first = said.get("first")
         messages = [] if known is None else known["messages"]
         if type(first) is not int or len(messages) < first:
-            return [f"missing: the first {first} messages of call {said.get('call')}"]
+            return [f"{_MISSING}the first {first} messages of call {said.get('call')}"]
         return list(messages[:first])
 
 
@@ -125,6 +127,15 @@ def is_folded(request: Request) -> bool:
     messages = request.get("messages")
     begins = isinstance(messages, list) and bool(messages) and isinstance(messages[0], dict)
     return begins or isinstance(request.get("tools"), dict)
+
+
+def lacks_beginning(request: Request) -> bool:
+    """Say whether a request that was read whole lacks what an earlier one would have said."""
+    for listed in (request.get("messages"), request.get("tools")):
+        first = listed[0] if isinstance(listed, list) and listed else None
+        if isinstance(first, str) and first.startswith(_MISSING):
+            return True
+    return False
 
 
 def beginning_is_sound(said: Any) -> bool:

@@ -46,7 +46,7 @@ def test_a_request_without_the_one_it_names_is_told_from_any_that_was_asked():
     stored = folding.fold("root", "b", asked("xyzw", TOOLS))
     found = Unfolding().whole("b", stored)
     assert found["messages"] == ["missing: the first 3 messages of call a", "w"]
-    assert found["tools"] == []
+    assert found["tools"] == ["missing: the tools of call a"]
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,12 @@ def test_a_conversation_grows_with_its_messages_and_reads_as_it_was(place):
     assert wb.replay(run, chat).identical
 
 
-def test_a_lost_beginning_is_no_recording_to_replay(folders):
+def test_a_lost_call_is_missed_and_not_those_that_begin_like_it(folders):
     with wb.record(folders) as run:
         chat(3)
-    events = [e for e in run.event_log() if not (e.event_type == "call_started" and e.ordinal == 2)]
-    recording = read(events, run.bodies())
-    assert any("signature" in problem.reason for problem in recording.problems)
+    lost = run.calls["step_id"][1]
+    recording = read([e for e in run.event_log() if e.step_id != lost], run.bodies())
+    assert [problem.reason for problem in recording.problems] == []
+    assert [call.ordinal for call in recording.calls] == [1, 3]
+    assert sharing.lacks_beginning(recording.calls[1].request)
+    assert recording.calls[1].signature == run.calls["signature"][2]

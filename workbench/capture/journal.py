@@ -17,6 +17,7 @@ import time
 import weakref
 from collections import deque
 from datetime import UTC, datetime
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -125,7 +126,7 @@ class Journal:
 
     def take(self, make: Callable[..., Written], *parts: Any) -> None:
         """Take an event that happens now, and is made of its parts on the journal's own thread."""
-        item = (time.time_ns(), make, parts)
+        item = (time_ns(), make, parts)
         if self._held is None:
             self._queue.append(item)
         else:
@@ -297,7 +298,7 @@ class Journal:
                 self._bound()
                 return
         if not self._finished:
-            self._tell_dropped(time.time_ns())
+            self._tell_dropped(time_ns())
         self._send()
 
     def _number(self, at_ns: int, make: Callable[..., Written], parts: tuple[Any, ...]) -> None:
