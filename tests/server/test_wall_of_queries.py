@@ -59,7 +59,7 @@ def beside(databases, postgres, tmp_path_factory):
     """The app with both workspaces, and a way back to how they were."""
     folder = tmp_path_factory.mktemp("beside")
     with walk.world(databases[1], postgres, folder, with_other=True) as world:
-        saved = Saved(world.owner_url)
+        saved = Saved(world)
         yield world, saved
 
 
@@ -119,9 +119,9 @@ def tenant_tables(owner):
 class Saved:
     """A copy of all rows; tells whether the other's changed, and puts them back."""
 
-    def __init__(self, url):
-        self.url = url
-        with psycopg.connect(url) as owner:
+    def __init__(self, world):
+        self.url, self.keys = world.owner_url, world.app.state.keys
+        with psycopg.connect(self.url) as owner:
             owner.execute("create schema saved")
             self.tables = [*tenant_tables(owner), "jobs.procrastinate_jobs"]
             for table in self.tables:
@@ -132,7 +132,7 @@ class Saved:
                     f" select * from {table} order by {order.get(table, 'workspace_id')}"
                 )
         self.restore()
-        with psycopg.connect(url) as owner:
+        with psycopg.connect(self.url) as owner:
             self.others = self._others(owner)
 
     def _others(self, owner):
@@ -156,6 +156,9 @@ class Saved:
             owner.execute(f"truncate {', '.join(self.tables)} cascade")
             for table in self.tables:
                 owner.execute(f"insert into {table} table saved.{table.partition('.')[2]}")
+        # What the server remembers of a key speaks of the rows that were.
+        for workspace_id in (walk.OTHER, walk.OWN):
+            self.keys.forget(workspace_id=workspace_id)
 
 
 # ---- what is changed in the queries
@@ -321,7 +324,7 @@ def is_noticed(alone, world, saved, *, lake):
     try:
         with at_most(seconds=30):
             return is_change_unlike(alone, world, saved, lake=lake)
-    except (httpx.HTTPError, ValueError, LookupError, psycopg.Error, TimeoutError):
+    except (httpx.HTTPError, ValueError, LookupError, psycopg.Error, _TooLong):
         return True
     finally:
         saved.restore()
@@ -336,15 +339,19 @@ def is_change_unlike(alone, world, saved, *, lake):
     return lake and (lake_of(world) != alone.lake or bool(saved.changed_others()))
 
 
+class _TooLong(BaseException):
+    """Not an error that a library could take for its own: while pyiceberg tidies up, it takes any."""
+
+
 @contextmanager
 def at_most(*, seconds):
     """A worker that finds the other's runs again and again would never come to an end."""
 
     def stop(*_):
-        raise TimeoutError
+        raise _TooLong
 
     before = signal.signal(signal.SIGALRM, stop)
-    # Again and again: while pyiceberg tidies up, it takes any error for its own.
+    # Again and again: what is raised while an object goes is only printed.
     signal.setitimer(signal.ITIMER_REAL, seconds, 1)
     try:
         yield
