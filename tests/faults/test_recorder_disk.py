@@ -135,6 +135,22 @@ def test_whoever_wants_it_is_stopped_by_the_bound(server, store, spool, monkeypa
     assert flush(store.outlet(), spool).left == {}
 
 
+def test_what_the_bound_does_not_take_is_kept_until_there_is_room(
+    stack, server, workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORKBENCH_SPOOL_BYTES", "30000")
+    with driven(server.url, workspace.api_key, tmp_path / "spool") as working:
+        working.calls(10)
+        with away(server):
+            assert working.calls(50) == {"made": 60}
+        working.calls(10)
+        said = working.end()
+    assert said == {"error": None, "warned": []}
+    ((run_id, rows),) = logs(stack.owner_url, workspace).items()
+    assert faults(stack.owner_url, workspace, run_id) == []
+    assert calls(rows) == whole(70)
+
+
 # ---- huge
 
 

@@ -54,7 +54,8 @@ _BATCH = 500
 # Between two looks at the queue: what a killed process may take with it, and what keeps the
 # journal's thread from taking turns with an agent that makes a burst of calls.
 _PAUSE_S = 0.02
-_LAST_TRY_S = 1.5
+_LAST_TRY_S, _LONGEST_LAST_TRY_S = 1.5, 4.0
+_LAST_RETRY_S = 0.1
 _LONGEST_CLOSE_S = 5.0  # whatever hangs: nobody waits longer for the end of a recording
 _RETRY_S = 0.2
 _SETTLED_WITHIN_S = 2.0  # a disk that takes longer is waited for once
@@ -267,15 +268,17 @@ class Journal:
         self._close_sink()
 
     def _last_try(self) -> None:
-        deadline = time.monotonic() + _LAST_TRY_S
-        while (
-            self._pending
-            and isinstance(self.error, _PASSING)
-            and getattr(self._sink, "failing", None) is None
-            and time.monotonic() < deadline
-        ):
-            time.sleep(_RETRY_S)
+        """Try on for a moment, and for longer while something of it is taken."""
+        last = time.monotonic() + _LONGEST_LAST_TRY_S
+        until = time.monotonic() + _LAST_TRY_S
+        while self._pending and isinstance(self.error, _PASSING) and time.monotonic() < until:
+            # What makes room in a spool that is full waits for its server to be asked again.
+            getattr(self._sink, "hurry", _do_nothing)()
+            time.sleep(_LAST_RETRY_S)
+            before = len(self._pending)
             self._write()
+            if len(self._pending) < before:
+                until = min(time.monotonic() + _LAST_TRY_S, last)
 
     def _write_all(self) -> None:
         """Write what was put before now, and let those go on who wait for it."""
@@ -426,6 +429,9 @@ class Journal:
             self._lost += int(error.facts.get("lost", 0))
         except Exception as error:  # noqa: BLE001 - see above
             self.error = self.error or Unavailable("the run could not be closed", found=repr(error))
+
+
+def _do_nothing() -> None: ...
 
 
 _open: weakref.WeakSet[Journal] = weakref.WeakSet()

@@ -111,6 +111,7 @@ class SpooledWriter:
         self._refused: WorkbenchError | None = None
         self._asked = threading.Event()
         self._wake = threading.Event()
+        self._hurry = threading.Event()  # cuts a pause short
         self._closing = threading.Event()
         self._thread = self._started(self._work, THREAD_NAME)
         self._asked.wait(_REFUSED_WITHIN_S)
@@ -235,9 +236,14 @@ class SpooledWriter:
             error.facts |= {"spooled": waiting, "lost": lost}
             raise error
 
+    def hurry(self) -> None:
+        """Ask the server again now, however long ago it failed."""
+        self._hurry.set()
+        self._wake.set()
+
     def _stop(self) -> None:
         self._closing.set()
-        self._wake.set()
+        self.hurry()
 
     def _begun(self, writer: str) -> Line:
         header = Header(
@@ -260,7 +266,8 @@ class SpooledWriter:
             self._wake.wait()
             self._wake.clear()
             if self._delivery is not None:
-                self._closing.wait(self._delivery.pause_s or _GATHER_S)
+                self._hurry.wait(self._delivery.pause_s or _GATHER_S)
+                self._hurry.clear()
                 self._deliver(self._delivery)
         if self._delivery is not None:
             self._try_once_more(self._delivery)
