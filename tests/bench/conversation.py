@@ -10,22 +10,26 @@ from figure import Figure, say
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from storage import OURS, size_of
 
+import workbench as wb
 from workbench import hashing
 from workbench.capture import agents
 from workbench.capture.record import record_into
+from workbench.store import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from stack import Stack
 
 _TURNS = 200
+_STORED = 10  # conversations that are weighed where they are stored
 _SIZES = (500, 2_000, 8_000)  # bytes of text in an answer; a question has a quarter of it
 _encoder = msgspec.json.Encoder()
 
 
-def figures(_: Stack | None = None) -> Iterator[Figure]:
+def figures(stack: Stack | None = None) -> Iterator[Figure]:
     for size in _SIZES:
         say(f"a conversation of {_TURNS} turns, answers of {size} bytes")
         whole, half = _recorded(_TURNS, size), _recorded(_TURNS // 2, size)
@@ -40,6 +44,11 @@ def figures(_: Stack | None = None) -> Iterator[Figure]:
         yield Figure(figure=f"{what}: bytes recorded", value=whole.total, unit="bytes",
                      baseline="one of half as many turns", baseline_value=half.total,
                      wanted="2 x: it grows linearly")  # fmt: skip
+        if stack is not None:
+            yield Figure(figure=f"{what}: bytes in Postgres, with its indexes, of {_STORED} such",
+                         value=_stored(stack, size), unit="bytes",
+                         baseline="the sum of their distinct messages",
+                         baseline_value=_STORED * whole.messages)  # fmt: skip
 
 
 class _Chat(BaseChatModel):
@@ -79,8 +88,23 @@ class _Scales:
 
 
 def _recorded(turns: int, size: int) -> _Scales:
+    found, scales = agents.find_agent(_talking(size)), _Scales()
+    call = agents.RootCall.of(found, turns, entry=None, config=None, stream_mode=None)
+    record_into(scales, found, call)
+    return scales
+
+
+def _stored(stack: Stack, size: int) -> int:
+    before = size_of(stack, OURS)
+    with connect(stack.url, stack.api_key) as store:
+        for number in range(_STORED):
+            wb.record(store, _talking(size, seed=number + 1), _TURNS)
+    return size_of(stack, OURS) - before
+
+
+def _talking(size: int, *, seed: int = 0) -> Callable[[int], int]:
     def agent(turns: int) -> int:
-        rng = random.Random(turns)
+        rng = random.Random(seed)
         model = _Chat(texts=(_text(rng, size) for _ in range(turns)))
         history: list[Any] = [SystemMessage(_text(rng, 1000))]
         for _ in range(turns):
@@ -88,10 +112,7 @@ def _recorded(turns: int, size: int) -> _Scales:
             history.append(model.invoke(history))
         return len(history)
 
-    found, scales = agents.find_agent(agent), _Scales()
-    call = agents.RootCall.of(found, turns, entry=None, config=None, stream_mode=None)
-    record_into(scales, found, call)
-    return scales
+    return agent
 
 
 def _text(rng: random.Random, size: int) -> str:

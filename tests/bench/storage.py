@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _EVENTS = 20_000
 _BATCH = 500
-_OURS = ("events", "messages", "shared_messages", "runs", "writers", "run_usage")
+OURS = ("events", "messages", "shared_messages", "runs", "writers", "run_usage")
 _COLUMNS = (
     "workspace_id", "run_id", "seq", "writer_seq", "started_at", "received_at", "duration_ms",
     "content_hash", "ordinal", "version", "event_type", "writer", "step_id", "parent_step_id",
@@ -56,12 +56,12 @@ def figures(stack: Stack) -> Iterator[Figure]:
 
 def _words(stack: Stack) -> Figure:
     sent = made.made(_EVENTS)
-    before = _bytes(stack, _OURS)
+    before = size_of(stack, OURS)
     with stack.client() as client:
         run_id = client.post("/runs", json={}).json()["run_id"]
         for body in made.batches(sent, size=_BATCH):
             client.post(f"/runs/{run_id}/events", content=body).raise_for_status()
-    stored = _bytes(stack, _OURS) - before
+    stored = size_of(stack, OURS) - before
     raw = sum(map(len, sent))
     plain = _as_jsonb(stack, ((event, {}) for event in _read(sent)))
     return _figure("events of random words", stored, raw, plain, wanted="<= 0.95")
@@ -71,10 +71,10 @@ def _agentdojo(stack: Stack, folder: Path) -> Iterator[Figure]:
     # Keys of runs and digests are random, so their indexes grow by splitting pages in the middle:
     # what that costs is told by building them anew.
     _reindex(stack)
-    before = _bytes(stack, _OURS)
+    before = size_of(stack, OURS)
     with local.open(workspace="storage") as store:
         import_paths(store, "agentdojo", [folder])
-    stored = _bytes(stack, _OURS) - before
+    stored = size_of(stack, OURS) - before
     runs = [_imported(found) for found in files.find([folder])]
     raw = sum(
         len(msgspec.json.encode(_whole(event, run.bodies))) for run in runs for event in run.events
@@ -83,13 +83,13 @@ def _agentdojo(stack: Stack, folder: Path) -> Iterator[Figure]:
     what = "900 AgentDojo runs, messages pooled"
     yield _figure(what, stored, raw, plain, wanted="<= 0.70")
     _reindex(stack)
-    again = _bytes(stack, _OURS) - before
+    again = size_of(stack, OURS) - before
     yield _figure(f"{what}, indexes built anew", again, raw, plain, wanted="<= 0.70")
 
 
 def _reindex(stack: Stack) -> None:
     with stack.owner() as owner:
-        for table in _OURS:
+        for table in OURS:
             owner.execute(f"reindex table {table}")
 
 
@@ -104,7 +104,7 @@ def _figure(what: str, stored: int, raw: int, plain: int, *, wanted: str) -> Fig
     )
 
 
-def _bytes(stack: Stack, tables: Iterable[str]) -> int:
+def size_of(stack: Stack, tables: Iterable[str]) -> int:
     """Return the size of tables with their indexes and what is kept out of line."""
     with stack.owner() as owner:
         sizes = (
@@ -121,7 +121,7 @@ def _as_jsonb(stack: Stack, events: Iterable[tuple[Event, Mapping[str, Any]]]) -
         with owner.cursor().copy(f"copy bench_jsonb ({', '.join(_COLUMNS)}) from stdin") as sink:
             for seq, (event, bodies) in enumerate(events, 1):
                 sink.write_row(_row(event, bodies, seq))
-        return _bytes(stack, ["bench_jsonb"])
+        return size_of(stack, ["bench_jsonb"])
 
 
 def _row(event: Event, bodies: Mapping[str, Any], seq: int) -> tuple[object, ...]:

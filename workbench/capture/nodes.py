@@ -110,7 +110,7 @@ def _raised(visit: Visit, error: BaseException) -> None:
 
 
 def _end(visit: Visit, status: str, body: dict[str, Any] | None = None) -> None:
-    outer, visit.place.unsaid = visit.place.outer, None
+    outer, visit.place.unsaid, visit.place.inside = visit.place.outer, None, None
     visit.session.journal.put(
         "step_ended",
         payload=hashing.dumps(body) if body else b"{}",

@@ -16,6 +16,7 @@ import itertools
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from langchain_core.runnables.config import var_child_runnable_config
 
@@ -32,6 +33,7 @@ class Place:
     """A lane of one visit: its path, the LangGraph visit it lies in, and how many it spawned."""
 
     __slots__ = (
+        "__weakref__",
         "_base",
         "_children",
         "_handed",
@@ -248,11 +250,14 @@ def _waited_for() -> bool:
 
 
 class Visits:
-    """The lane of every visit of a graph node, by the namespace LangGraph gave that visit."""
+    """The lane of every visit of a graph node, by the namespace LangGraph gave that visit.
+
+    A lane is known for as long as somebody works in it: a run may visit nodes without end.
+    """
 
     def __init__(self) -> None:
         self.waiting: dict[str, Visit] = {}  # for a person
-        self._places: dict[str, Place] = {}
+        self._places: WeakValueDictionary[str, Place] = WeakValueDictionary()
         # keys of the nodes' results that this session saw put into a cache
         self.kept: set[tuple[Any, str]] = set()
         self._threads: set[tuple[int, str]] = set()

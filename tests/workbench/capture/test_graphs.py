@@ -1,16 +1,20 @@
 """Every shape of a graph has the lanes that REPLAY.md gives it, in each run, and replays exactly."""
 
+import gc
 import itertools
 import os
 from collections import Counter
 
 import graph_agents as shapes
 import pytest
+from graph_agents import find
+from langgraph.graph import END, START, StateGraph
 from shelf import Shelf
 
 import workbench as wb
 from workbench import errors
 from workbench.capture import RecordingWarning, journal
+from workbench.capture.scope import Place
 
 RUNS = int(os.environ.get("WORKBENCH_LANE_RUNS", "15"))
 EACH = [(name, entry) for name, case in shapes.CASES.items() for entry in case.entries]
@@ -121,3 +125,29 @@ def test_c16_a_graph_runs_to_its_end_where_its_store_takes_nothing(world, monkey
         run = wb.record(Gone(), case.agent, case.given, entry=case.entries[0])
     assert run.status == "done"
     assert world.calls >= sum(case.lanes.values())
+
+
+def test_lanes_of_nodes_that_were_left_take_no_room(shelf, world):
+    def known():
+        gc.collect()
+        return sum(type(one) is Place for one in gc.get_objects())
+
+    def work(state):
+        find.invoke({"what": str(state["turn"])})
+        return {"turn": state["turn"] + 1}
+
+    looping = StateGraph(dict)
+    looping.add_node("work", work)
+    looping.add_edge(START, "work")
+    looping.add_conditional_edges("work", lambda s: END if s["turn"] % 100 == 0 else "work")
+    compiled = looping.compile()
+
+    def agent(_):
+        compiled.invoke({"turn": 1}, {"recursion_limit": 200})
+        before = known()
+        compiled.invoke({"turn": 1}, {"recursion_limit": 200})
+        return known() - before
+
+    run = wb.record(shelf, agent, None)
+    assert run.calls.height == 198
+    assert run.output <= 5
