@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.pregel import _runner
 
-from workbench import hashing
-from workbench.capture import exceptions, values
+from workbench.capture import exceptions, values, written
 from workbench.capture import scope as scopes
 
 if TYPE_CHECKING:
@@ -28,17 +27,19 @@ _INNER = ("__", "branch:", "join:")
 
 
 class Visit:
-    """A node that was entered and not left yet."""
+    """A node that was entered and not left yet; its step, and where that lies."""
 
-    __slots__ = ("name", "place", "session", "started")
+    __slots__ = ("lane", "name", "outer_id", "place", "session", "started", "step_id")
 
     def __init__(self, session: Session, place: scopes.Place, name: str) -> None:
         self.session = session
         self.place = place
         self.name = name
-        self.started = perf_counter()
-        place.step_id = session.journal.step_id()
+        self.lane = place.path
+        self.outer_id = None if place.outer is None else place.outer.step_id
+        self.step_id = place.step_id = session.journal.step_id()
         place.unsaid = self
+        self.started = perf_counter()
 
     def say(self) -> None:
         """Write the start of the step, and of those it lies in, unless they are written."""
@@ -49,14 +50,7 @@ class Visit:
         outer = self.place.outer
         if outer is not None and outer.unsaid is not None:
             outer.unsaid.say()
-        self.session.journal.put(
-            "step_started",
-            step_id=self.place.step_id,
-            parent_step_id=outer.step_id if outer else None,
-            name=self.name,
-            lane=self.place.path,
-            status="running",
-        )
+        self.session.journal.take(written.visit_begun, self)
 
 
 def _entered(task: Any) -> Visit | None:
@@ -81,15 +75,9 @@ def _entered(task: Any) -> Visit | None:
 def _left(visit: Visit, task: Any) -> None:
     if visit.session.closed:
         return
-    changed = {channel: None for channel, _ in task.writes if not channel.startswith(_INNER)}
+    changed = [channel for channel, _ in task.writes if not channel.startswith(_INNER)]
     if changed:
-        visit.session.journal.put(
-            "state_changed",
-            payload=hashing.dumps({"changes": changed}),
-            step_id=visit.place.step_id,
-            name=visit.name,
-            lane=visit.place.path,
-        )
+        visit.session.journal.take(written.visit_changed, visit, changed)
     if task.cache_key is not None:
         visit.session.visits.kept.add(task.cache_key[:2])
     _end(visit, "ok")
@@ -110,17 +98,9 @@ def _raised(visit: Visit, error: BaseException) -> None:
 
 
 def _end(visit: Visit, status: str, body: dict[str, Any] | None = None) -> None:
-    outer, visit.place.unsaid, visit.place.inside = visit.place.outer, None, None
-    visit.session.journal.put(
-        "step_ended",
-        payload=hashing.dumps(body) if body else b"{}",
-        step_id=visit.place.step_id,
-        parent_step_id=outer.step_id if outer else None,
-        name=visit.name,
-        lane=visit.place.path,
-        status=status,
-        duration_ms=max(0.0, (perf_counter() - visit.started) * 1000),
-    )
+    took_ms = max(0.0, (perf_counter() - visit.started) * 1000)
+    visit.place.unsaid = visit.place.inside = None
+    visit.session.journal.take(written.visit_ended, visit, status, took_ms, body)
 
 
 def give_up(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""The events of a call, as they are built behind the agent from what was frozen in front of it."""
+"""Events as they are built behind the agent, from what was frozen in front of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from workbench import hashing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from workbench.capture.asked import Asked
+    from workbench.capture.nodes import Visit
     from workbench.capture.outcomes import Came
     from workbench.capture.session import Opened
     from workbench.schema import Quality
@@ -23,7 +24,7 @@ _NO_BODIES: Mapping[str, Any] = {}
 def event(
     event_type: str, payload: bytes, bodies: Mapping[str, Any], fields: dict[str, Any]
 ) -> Written:
-    """Return an event that is no call's."""
+    """Return an event that is made already."""
     return {"event_type": event_type, **fields}, payload, bodies
 
 
@@ -95,3 +96,44 @@ def chunk(opened: Opened, payload: bytes) -> Written:
         **opened.labels,
     }
     return fields, payload, _NO_BODIES
+
+
+# ---- visits of a graph's nodes
+
+
+def visit_begun(visit: Visit) -> Written:
+    """Return the start of a node's step."""
+    fields = {
+        "event_type": "step_started",
+        "step_id": visit.step_id,
+        "parent_step_id": visit.outer_id,
+        "name": visit.name,
+        "lane": visit.lane,
+        "status": "running",
+    }
+    return fields, b"{}", _NO_BODIES
+
+
+def visit_changed(visit: Visit, changed: Iterable[str]) -> Written:
+    """Return which keys of the state a node changed."""
+    fields = {
+        "event_type": "state_changed",
+        "step_id": visit.step_id,
+        "name": visit.name,
+        "lane": visit.lane,
+    }
+    return fields, hashing.dumps({"changes": dict.fromkeys(changed)}), _NO_BODIES
+
+
+def visit_ended(visit: Visit, status: str, took_ms: float, body: dict[str, Any] | None) -> Written:
+    """Return the end of a node's step."""
+    fields = {
+        "event_type": "step_ended",
+        "step_id": visit.step_id,
+        "parent_step_id": visit.outer_id,
+        "name": visit.name,
+        "lane": visit.lane,
+        "status": status,
+        "duration_ms": took_ms,
+    }
+    return fields, hashing.dumps(body) if body else b"{}", _NO_BODIES
