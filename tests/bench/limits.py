@@ -24,6 +24,7 @@ import reading
 import sampled
 from bare import serving
 from figure import Figure, median, say
+from workbench_server import squeezing
 from workbench_server.ingest import committing, preparing
 from workbench_server.queries import queries
 
@@ -65,14 +66,14 @@ def _one_after_the_other(stack: Stack) -> Iterator[Figure]:
     parts = {
         "HTTP, a bare FastAPI route that reads it": _read_only(stack, bodies),
         "reading its JSON": _each(preparing._parsed, sent),
-        "compressing, in another thread": _each(preparing.squeezed, payloads),
+        "compressing, in another thread": _each(squeezing.squeezed, payloads),
     }
     checked: list[Prepared] = []
     parts["checking it"] = _each(
         lambda pair: checked.append(preparing.checked(*pair)), zip(sent, parsed, strict=True)
     )
     for batch, texts in zip(checked, payloads, strict=True):
-        preparing.packed(batch, preparing.squeezed(texts))
+        preparing.packed(batch, squeezing.squeezed(texts))
     parts["writing it for Postgres"] = _each(committing.parameters_of, [[b] for b in checked])
     rows = [committing.parameters_of([batch]) for batch in checked]
     parts["the statement that stores it"] = _stored(stack, rows)

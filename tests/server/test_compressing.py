@@ -1,11 +1,12 @@
-"""Payloads and bodies are compressed in several threads at once."""
+"""Payloads and bodies are compressed, and read again, in several threads at once."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import zstandard
 from msgspec import Raw
-from workbench_server.ingest.checking import check_bodies, squeezed
+from workbench_server.ingest.checking import check_bodies
+from workbench_server.squeezing import squeezed, unsqueezed
 
 from workbench.hashing import digest_of, dumps
 
@@ -25,9 +26,32 @@ def test_bodies_checked_by_several_threads_at_once_come_out_whole():
             pieces = [one.result() for one in some]
     finally:
         sys.setswitchinterval(before)
-    unpack = zstandard.ZstdDecompressor().decompress
     for one in found:
-        assert {digest: unpack(body) for digest, body in one.items()} == {
+        assert {digest: unsqueezed(body) for digest, body in one.items()} == {
             digest: bytes(raw) for digest, raw in raws.items()
         }
-    assert [[unpack(piece) for piece in one] for one in pieces] == [few] * 200
+    assert [[unsqueezed(piece) for piece in one] for one in pieces] == [few] * 200
+
+
+_READING = """
+import random
+from concurrent.futures import ThreadPoolExecutor
+from workbench_server.squeezing import squeezed, unsqueezed
+
+texts = [random.Random(n).randbytes(1000).hex().encode() * 100 for n in range(8)]
+(*pieces,) = squeezed(texts)
+
+def read(_):
+    for text, piece in zip(texts, pieces, strict=True):
+        assert unsqueezed(piece) == text
+
+with ThreadPoolExecutor(4) as threads:
+    list(threads.map(read, range(1000)))
+"""
+
+
+def test_what_several_threads_read_at_once_comes_out_whole():
+    """As above, so it is done where nothing else dies of it."""
+    command = [sys.executable, "-c", _READING]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

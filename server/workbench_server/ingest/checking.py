@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-import zstandard
 from msgspec import Raw, Struct
 from msgspec.structs import force_setattr
 
@@ -32,6 +30,7 @@ from workbench.schema import (
 from workbench_server import redacting
 from workbench_server.entities import check_artifact
 from workbench_server.limits import check_nesting, check_text
+from workbench_server.squeezing import squeezed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,11 +42,9 @@ _MOST_BYTES = {"writer": 256, "step_id": 1_000, "parent_step_id": 1_000, "attemp
 _TEXTS = ("writer", "step_id", "parent_step_id", "attempt_of", "name", "lane")
 _SHORT = 1_000  # an envelope of this length can break no limit but the writer's,
 _SHORT_WRITER = 64  # and a writer's name of so many characters not that one either
-_MANY = 16
 _LOOKED_AT = frozenset(("artifact_created", "run_ended"))
 _NO_DIGESTS = object()
 _encoder = msgspec.json.Encoder()
-_own = threading.local()
 
 
 class Checked(Struct, kw_only=True, gc=False):  # parsed JSON holds no circles
@@ -83,24 +80,6 @@ def check_events(
         except WorkbenchError as error:
             unsound.append((index, error))
     return sound, unsound
-
-
-def squeezed(payloads: list[bytes]) -> list[bytes]:
-    """Compress each by itself; many at once leave other threads alone meanwhile."""
-    if len(payloads) < _MANY:
-        return [_compressor().compress(payload) for payload in payloads]
-    pieces = _compressor().multi_compress_to_buffer([*payloads])
-    return [pieces[place].tobytes() for place in range(len(pieces))]
-
-
-def _compressor() -> zstandard.ZstdCompressor:
-    """Return this thread's own: two threads in one of them bring the whole process down."""
-    if not hasattr(_own, "compressor"):
-        _own.compressor = zstandard.ZstdCompressor(
-            level=1, write_content_size=True, write_checksum=False
-        )
-    compressor: zstandard.ZstdCompressor = _own.compressor
-    return compressor
 
 
 def check_event(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from workbench.schema import Event
 from workbench_server.ingest.batch import parse_batch
-from workbench_server.ingest.checking import check_bodies, check_events, squeezed
+from workbench_server.ingest.checking import check_bodies, check_events
 from workbench_server.ingest.plain import summary_of
 from workbench_server.ingest.writing import Prepared
 from workbench_server.limits import DEFAULT, Limits
+from workbench_server.squeezing import squeezed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import zstandard
 
 from workbench.schema import now
 from workbench_server.live.table import PAGE_BYTES
+from workbench_server.squeezing import unsqueezed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _SEND_BYTES = 2**16
 _SOONEST_MS, _LATEST_MS = 200, 1_000
 _encoder = msgspec.json.Encoder()
-_decompressor = zstandard.ZstdDecompressor()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ def page_of(rows: Rows, *, after: int) -> Page:
 
 def _event_block(row: dict[str, Any]) -> bytes:
     said = {name: value for name, value in row.items() if value is not None}
-    said["payload"] = msgspec.Raw(_decompressor.decompress(row["payload"]))
+    said["payload"] = msgspec.Raw(unsqueezed(row["payload"]))
     text = _encoder.encode(said)
     if b"\n" in text or b"\r" in text:
         # Between two tokens of a payload that its writer sealed so; a line is one `data:`.

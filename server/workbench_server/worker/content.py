@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import pyarrow as pa
-import zstandard
 
 from workbench.frames.messages import message_rows
 from workbench.schema import Event
 from workbench_server.queries import queries
+from workbench_server.squeezing import unsqueezed
 from workbench_server.worker.lake import EVENTS, MESSAGES
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _MOST_WORDS = 200_000  # a tsvector holds a megabyte; nobody searches for what stands behind this
 
 _PAGE = 10_000
-
-_decompressor = zstandard.ZstdDecompressor()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +71,14 @@ def _pages(connection: Connection, key: dict[str, Any]) -> Iterator[list[dict[st
         page = key | {"after": after, "limit": _PAGE}
         rows = connection.execute(queries("worker")["events"], page, binary=True).fetchall()
         for row in rows:
-            row["payload"] = _decompressor.decompress(row["payload"])
+            row["payload"] = unsqueezed(row["payload"])
         yield rows
         after += _PAGE
 
 
 def _bodies(connection: Connection, key: dict[str, Any]) -> dict[str, Any]:
     rows = connection.execute(queries("worker")["bodies"], key, binary=True)
-    return {
-        row["digest"]: msgspec.json.decode(_decompressor.decompress(row["body"])) for row in rows
-    }
+    return {row["digest"]: msgspec.json.decode(unsqueezed(row["body"])) for row in rows}
 
 
 def _event(row: dict[str, Any]) -> Event:
