@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from figure import Figure, median, say
+from langchain_core.tools import StructuredTool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,14 +202,25 @@ def _desk(stack: Stack) -> Iterator[Figure]:
 
 
 def _slow_desk():
-    """Return the example agent, its model as slow as a near one, and a question it answers."""
-    from workbench.examples.support_desk import build, draw_case
+    """Return the example agent, each of its calls as slow as one over a network, and a question."""
+    from workbench.examples.support_desk import build, draw_case, tools
+    from workbench.examples.support_desk.knowledge import KnowledgeBase
     from workbench.examples.support_desk.model import OfflineChatModel
 
-    class SlowModel(OfflineChatModel):
-        def _generate(self, *args, **kwargs):
+    def slowed(function):
+        @functools.wraps(function)
+        def slow(*args, **kwargs):
             time.sleep(_CALL_S)
-            return super()._generate(*args, **kwargs)
+            return function(*args, **kwargs)
 
+        return slow
+
+    for owner in (OfflineChatModel, KnowledgeBase):
+        name = "_generate" if owner is OfflineChatModel else "_get_relevant_documents"
+        setattr(owner, name, slowed(getattr(owner, name)))
+    for tool in vars(tools).values():
+        if isinstance(tool, StructuredTool):
+            tool.func = slowed(tool.func)
     # at temperature 0 it goes the same way each time
-    return build(SlowModel(temperature=0.0)), draw_case(random.Random(7), intent="parcel").input
+    model = OfflineChatModel(temperature=0.0)
+    return build(model), draw_case(random.Random(7), intent="parcel").input

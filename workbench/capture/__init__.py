@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.capture import ahead  # noqa: F401 - before the others, which load it too
 from workbench.capture.context import context
 from workbench.capture.decorators import model, planner, retriever, safety, tool, validator
 from workbench.capture.effects import tool_effects

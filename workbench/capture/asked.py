@@ -6,6 +6,7 @@ import enum
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from workbench import hashing
@@ -23,64 +24,40 @@ if TYPE_CHECKING:
     # a message's digest, its body, and whether it lost something
     Pooled = tuple[str, dict[str, Any], bool]
 
-_NONE: Mapping[str, Any] = {}
 
-
-class Asked:
+class Asked(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it holds no circles
     """A request at the agent's boundary, as bytes: made before the agent can change anything.
 
-    ``written`` are the canonical bytes of ``request``, given instead of it where they were made
+    ``written`` are the canonical bytes of ``parsed``, given instead of it where they were made
     already (never of a request that names pooled messages); ``bodies`` the pooled messages it
     names; ``tool_call_id`` whom a tool's answer is addressed to; ``normalise`` what of it may
     differ in a cached replay; ``redacted`` says that its outcome stands for another.
     """
 
-    __slots__ = (
-        "_request",
-        "_signature",
-        "bodies",
-        "effect",
-        "kind",
-        "lossy",
-        "name",
-        "normalise",
-        "redacted",
-        "tool_call_id",
-        "written",
-    )
+    kind: Kind
+    name: str
+    written: bytes = b""
+    parsed: dict[str, Any] | None = None
+    bodies: Mapping[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    effect: Effect = "unknown"
+    lossy: bool = False
+    tool_call_id: str | None = None
+    normalise: Normalise | None = None
+    redacted: bool = False
+    signed: str | None = None
 
-    def __init__(
-        self,
-        *,
-        kind: Kind,
-        name: str,
-        request: dict[str, Any] | None = None,
-        written: bytes | None = None,
-        bodies: Mapping[str, dict[str, Any]] = _NONE,
-        effect: Effect = "unknown",
-        lossy: bool = False,
-        tool_call_id: str | None = None,
-        normalise: Normalise | None = None,
-        redacted: bool = False,
-    ) -> None:
-        self.kind = kind
-        self.name = name if name.isascii() else hashing.as_text(name)
-        self.written = hashing.dumps(request) if written is None else written
-        self.bodies = bodies
-        self.effect = effect
-        self.lossy = lossy
-        self.tool_call_id = tool_call_id
-        self.normalise = normalise
-        self.redacted = redacted
-        self._request = request
-        self._signature: str | None = None
+    def __post_init__(self) -> None:
+        if not self.written:
+            self.written = hashing.dumps(self.parsed)
+        if not self.name.isascii():
+            self.name = hashing.as_text(self.name)
 
     def redacted_as(self, request: dict[str, Any], bodies: Mapping[str, Any]) -> Asked:
         """Return the same call with another request in the place of this one."""
         return Asked(
             kind=self.kind,
             name=self.name,
-            request=request,
+            parsed=request,
             bodies=bodies,
             effect=self.effect,
             lossy=self.lossy,
@@ -92,21 +69,21 @@ class Asked:
     @property
     def request(self) -> dict[str, Any]:
         """The request as JSON."""
-        if self._request is None:
-            self._request = orjson.loads(self.written)
-        return self._request
+        if self.parsed is None:
+            self.parsed = orjson.loads(self.written)
+        return self.parsed
 
     @property
     def signature(self) -> str:
         """The exact signature."""
-        if self._signature is None:
-            if self._request is not None and "messages" in self._request:
-                self._signature = hashing.signature_of(
-                    kind=self.kind, name=self.name, request=self._request
+        if self.signed is None:
+            if self.parsed is not None and "messages" in self.parsed:
+                self.signed = hashing.signature_of(
+                    kind=self.kind, name=self.name, request=self.parsed
                 )
             else:
-                self._signature = hashing.signature_of_written(self.kind, self.name, self.written)
-        return self._signature
+                self.signed = hashing.signature_of_written(self.kind, self.name, self.written)
+        return self.signed
 
 
 class MessagePool:

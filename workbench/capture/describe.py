@@ -73,7 +73,7 @@ def tool_input(
     **_: Any,
 ) -> Asked:
     """``invoke`` and ``ainvoke`` of a tool."""
-    return requests.tool_request(tool, input, injected=session.injected, effects=session.effects)
+    return requests.tool_request(tool, input, effects=session.effects)
 
 
 def tool_run(
@@ -88,7 +88,6 @@ def tool_run(
     return requests.tool_request(
         tool,
         tool_input,
-        injected=session.injected,
         effects=session.effects,
         tool_call_id=tool_call_id,
     )

@@ -119,7 +119,7 @@ def describing(
         return Asked(
             kind=kind,
             name=name,
-            request=request,
+            parsed=request,
             lossy=freeze.lossy,
             effect=known,
             normalise=normalise,

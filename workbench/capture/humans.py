@@ -112,8 +112,8 @@ def _asked(value: Any, response_schema: Any) -> Asked:
     return Asked(
         kind="human",
         name="interrupt",
-        request=freeze(request) if written is None else None,
-        written=written,
+        parsed=freeze(request) if written is None else None,
+        written=written or b"",
         lossy=freeze.lossy,
         effect="read",
     )

@@ -45,15 +45,13 @@ if TYPE_CHECKING:
     from workbench.redaction import Wanted
     from workbench.store.protocol import RunWriter
 
-    # when it happened (ns), and what makes the event of which parts
-    Item = tuple[int, Callable[..., Written], tuple[Any, ...]]
-
 log = logging.getLogger("workbench.capture")
 
 _BATCH = 500
 # Between two looks at the queue: what a killed process may take with it, and what keeps the
-# journal's thread from taking turns with an agent that makes a burst of calls.
-_PAUSE_S = 0.02
+# journal's thread from taking turns with an agent that makes a burst of calls. Short, so that its
+# work is done while the agent waits for a model, and not when that answers.
+_PAUSE_S = 0.005
 _LAST_TRY_S, _LONGEST_LAST_TRY_S = 1.5, 4.0
 _LAST_RETRY_S = 0.1
 _LONGEST_CLOSE_S = 5.0  # whatever hangs: nobody waits longer for the end of a recording
@@ -66,6 +64,14 @@ _PASSING = (Unavailable, RateLimited, SpoolFailed)  # what may be over in a mome
 # the guard of a replay knows our own threads by this prefix
 THREAD_NAME = "workbench-journal"
 _NO_BODIES: Mapping[str, Any] = {}
+
+
+class Item(msgspec.Struct, eq=False, gc=False):  # it holds no circles
+    """What happened when (ns): the event that ``make`` makes of some parts."""
+
+    at_ns: int
+    make: Callable[..., Written]
+    parts: tuple[Any, ...]
 
 
 class Journal:
@@ -127,7 +133,7 @@ class Journal:
 
     def take(self, make: Callable[..., Written], *parts: Any) -> None:
         """Take an event that happens now, and is made of its parts on the journal's own thread."""
-        item = (time_ns(), make, parts)
+        item = Item(time_ns(), make, parts)
         if self._held is None:
             self._queue.append(item)
         else:
@@ -139,7 +145,7 @@ class Journal:
         with self._holding:
             if self._held is None:
                 self._queue.append(item)
-            elif item[2][0] == "run_started":
+            elif item.parts[0] == "run_started":
                 self._queue.extend((item, *self._held))
                 self._held = None
             else:
@@ -295,7 +301,7 @@ class Journal:
         """Move what waits in the queue to the store, in its order."""
         while self._queue:
             while self._queue and len(self._pending) < _BATCH:
-                self._number(*self._queue.popleft())
+                self._number(self._queue.popleft())
             self._send()
             if self.error is not None and not self.ended:
                 self._bound()
@@ -304,13 +310,13 @@ class Journal:
             self._tell_dropped(time_ns())
         self._send()
 
-    def _number(self, at_ns: int, make: Callable[..., Written], parts: tuple[Any, ...]) -> None:
+    def _number(self, item: Item) -> None:
         if self._finished:
             self.dropped += 1  # the run was said to end before it, and takes nothing more
             return
-        self._tell_dropped(at_ns)
+        self._tell_dropped(item.at_ns)
         try:
-            self._made(at_ns, *make(*parts))
+            self._made(item.at_ns, *item.make(*item.parts))
         except Exception as error:  # noqa: BLE001 - one event that cannot be made costs no other
             log.warning("an event could not be made: %r", error)
             self._leave_out(f"it could not be written down: {error!r}"[:_LONGEST_REASON])
@@ -393,12 +399,12 @@ class Journal:
         """Keep no more in memory than is bearable: the newest go, so that no number is missing."""
         held = sum(len(event.payload) for event in self._pending)
         while self._queue and len(self._pending) < _MOST_EVENTS and held < _MOST_BYTES:
-            self._number(*self._queue.popleft())
+            self._number(self._queue.popleft())
             held += len(self._pending[-1].payload)
         while self._queue:
             item = self._queue.popleft()
-            if item[2][0] == "run_ended":
-                self._number(*item)
+            if item.parts[0] == "run_ended":
+                self._number(item)
             else:
                 self._leave_out("neither disk nor store had room")
 

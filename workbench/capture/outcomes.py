@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage
@@ -19,62 +20,40 @@ if TYPE_CHECKING:
     from workbench.capture.asked import Asked, MessagePool
 
 
-_NONE: Mapping[str, Any] = {}
-
-
-class Came:
+class Came(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it holds no circles
     """What a call gave back or raised, in stored form.
 
-    ``written`` are the bytes of ``outcome``, given instead of it where they were made already. They
+    ``written`` are the bytes of ``parsed``, given instead of it where they were made already. They
     keep the order of its keys: an agent may go through them.
     """
 
-    __slots__ = (
-        "_outcome",
-        "_written",
-        "bodies",
-        "exception",
-        "lossy",
-        "message_id",
-        "tokens",
-        "usage",
-    )
+    written: bytes | None = None
+    parsed: dict[str, Any] | None = None
+    exception: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    message_id: str | None = None
+    bodies: Mapping[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    tokens: Mapping[str, float] = msgspec.field(default_factory=dict)
+    lossy: bool = False
 
-    def __init__(
-        self,
-        *,
-        outcome: dict[str, Any] | None = None,
-        written: bytes | None = None,
-        exception: dict[str, Any] | None = None,
-        usage: dict[str, Any] | None = None,
-        message_id: str | None = None,
-        bodies: Mapping[str, dict[str, Any]] = _NONE,
-        tokens: Mapping[str, float] = _NONE,
-        lossy: bool = False,
-    ) -> None:
-        self._outcome = outcome
-        self._written = hashing.dumps_in_order(outcome) if written is None and outcome else written
-        self.exception = exception
-        self.usage = usage
-        self.message_id = message_id
-        self.bodies = bodies
-        self.tokens = tokens
-        self.lossy = lossy
+    def __post_init__(self) -> None:
+        if self.written is None and self.parsed:
+            self.written = hashing.dumps_in_order(self.parsed)
 
     @property
     def outcome(self) -> dict[str, Any] | None:
         """The outcome as JSON; None where the call raised, or nothing came."""
-        if self._outcome is None and self._written is not None:
-            self._outcome = orjson.loads(self._written)
-        return self._outcome
+        if self.parsed is None and self.written is not None:
+            self.parsed = orjson.loads(self.written)
+        return self.parsed
 
     @property
     def payload(self) -> bytes:
         """The body of the call's end."""
         if self.exception is None and self.usage is None and self.message_id is None:
-            return b"{}" if self._written is None else b'{"outcome":%b}' % self._written
+            return b"{}" if self.written is None else b'{"outcome":%b}' % self.written
         body = {
-            "outcome": None if self._written is None else orjson.Fragment(self._written),
+            "outcome": None if self.written is None else orjson.Fragment(self.written),
             "exception": self.exception,
             "usage": self.usage,
             "message_id": self.message_id,
@@ -84,10 +63,10 @@ class Came:
     @property
     def content(self) -> bytes:
         """What of it tells equal calls from others: the outcome, else the exception."""
-        if self._written is None:
+        if self.written is None:
             return hashing.dumps(self.exception)
-        if self._written.find(b"{", 1) < 0 and b'"returned"' not in self._written:
-            return self._written  # one key, in any order
+        if self.written.find(b"{", 1) < 0 and b'"returned"' not in self.written:
+            return self.written  # one key, in any order
         return hashing.dumps(self.outcome)
 
 
@@ -101,7 +80,7 @@ def frozen(value: Any, *, pool: MessagePool) -> Came:
         digest, body, lossy = pool.one(value)
         usage = getattr(value, "usage_metadata", None)
         return Came(
-            outcome={"message": digest},
+            parsed={"message": digest},
             bodies={digest: body},
             message_id=None if value.id is None else hashing.as_text(str(value.id)),
             lossy=lossy,
@@ -111,7 +90,7 @@ def frozen(value: Any, *, pool: MessagePool) -> Came:
     form, lossy = values.freeze(value)
     usage = _usage_within(value)
     return Came(
-        outcome={"value": form}, lossy=lossy, usage=_kept_usage(usage), tokens=tokens_of(usage)
+        parsed={"value": form}, lossy=lossy, usage=_kept_usage(usage), tokens=tokens_of(usage)
     )
 
 
@@ -119,7 +98,7 @@ def returning(came: Came, returned: Any) -> Came:
     """Return what a generator gave, with what it returned at its end."""
     form, lossy = values.freeze(returned)
     return Came(
-        outcome={**(came.outcome or {}), "returned": form},
+        parsed={**(came.outcome or {}), "returned": form},
         usage=came.usage,
         message_id=came.message_id,
         bodies=came.bodies,
@@ -135,7 +114,7 @@ def frozen_documents(documents: Any) -> Came:
         outcome = {"documents": [freeze.document(one) for one in documents]}
     else:  # of classes of somebody's own, which have more than a document has
         outcome = {"value": freeze(documents)}
-    return Came(outcome=outcome, lossy=freeze.lossy)
+    return Came(parsed=outcome, lossy=freeze.lossy)
 
 
 def _usage_within(value: Any) -> Any:

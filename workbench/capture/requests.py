@@ -6,6 +6,7 @@ what the model sent. Callbacks, tags, run and thread ids, injected state and run
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -99,7 +100,7 @@ def model_request(
     return Asked(
         kind="model",
         name=name,
-        request=request,
+        parsed=request,
         bodies=bodies,
         lossy=lossy or freeze.lossy,
         effect="read",
@@ -150,18 +151,24 @@ def _tool_schema(tool: Any) -> Any:
 # ---- tools
 
 
-class InjectedNames:
-    """Which arguments of a tool its framework injects; looked up once for each tool."""
+_injected_of: dict[int, tuple[weakref.ref[BaseTool], Any, frozenset[str]]] = {}
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[BaseTool, frozenset[str]]] = {}
 
-    def of(self, tool: BaseTool) -> frozenset[str]:
-        """Return the names of the injected arguments."""
-        known = self._known.get(id(tool))
-        if known is None or known[0] is not tool:
-            known = self._known[id(tool)] = (tool, _injected(tool))
-        return known[1]
+def injected_names(tool: BaseTool) -> frozenset[str]:
+    """Return which arguments of a tool its framework injects; looked up once for each schema."""
+    own, schema = id(tool), tool.args_schema
+    known = _injected_of.get(own)
+    if known is None or known[0]() is not tool or known[1] is not schema:
+        names = _injected(tool)
+        _injected_of[own] = weakref.ref(tool, lambda gone: _forget(own, gone)), schema, names
+        return names
+    return known[2]
+
+
+def _forget(own: int, gone: weakref.ref[BaseTool]) -> None:
+    found = _injected_of.get(own)
+    if found is not None and found[0] is gone:  # else another has its place by now
+        _injected_of.pop(own, None)
 
 
 def _injected(tool: BaseTool) -> frozenset[str]:
@@ -175,7 +182,6 @@ def tool_request(
     tool: BaseTool,
     given: Any,
     *,
-    injected: InjectedNames,
     effects: Effects,
     tool_call_id: str | None = None,
 ) -> Asked:
@@ -186,15 +192,15 @@ def tool_request(
         arguments = given["args"]
     if not isinstance(arguments, dict):
         arguments = {"input": arguments}
-    hidden = injected.of(tool)
+    hidden = injected_names(tool)
     sent = {key: value for key, value in arguments.items() if key not in hidden}
     freeze = values.Freezer()
     written = hashing.dumps_plain({"arguments": sent})
     return Asked(
         kind="tool",
         name=tool.name,
-        request={"arguments": freeze(sent)} if written is None else None,
-        written=written,
+        parsed={"arguments": freeze(sent)} if written is None else None,
+        written=written or b"",
         lossy=freeze.lossy,
         effect=effects.of(tool.name, tool),
         tool_call_id=tool_call_id,
@@ -221,7 +227,7 @@ def retriever_request(retriever: BaseRetriever, query: Any, options: dict[str, A
     return Asked(
         kind="retriever",
         name=retriever.get_name(),
-        request=request,
+        parsed=request,
         lossy=freeze.lossy,
         effect="read",
     )

@@ -41,6 +41,9 @@ def rooted(method: agents.Entry) -> Callable[[Any], Any]:
 
         @functools.wraps(original)
         def entry(self: Any, *args: Any, **kwargs: Any) -> Any:
+            here = scopes.raw()
+            if here is not None and here.in_root:  # every part of a graph comes by here
+                return original(self, *args, **kwargs)
             watching = _watching()
             if watching is None:
                 return original(self, *args, **kwargs)

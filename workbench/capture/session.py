@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from langgraph.errors import GraphInterrupt
 
 from workbench import hashing
@@ -16,7 +17,6 @@ from workbench.capture import children, exceptions, outcomes, scope, values, wri
 from workbench.capture.asked import Asked, MessagePool
 from workbench.capture.effects import Effects
 from workbench.capture.humans import PAUSED, Humans
-from workbench.capture.requests import InjectedNames
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 OnError = Literal["open", "closed"]
 _CHUNK_MS = 50.0
 _HARMLESS = frozenset(("pure", "read"))
-_NO_LABELS: dict[str, Any] = {}
 _CHANGEABLE = (dict, list, set, bytearray)
 
 
@@ -44,43 +43,24 @@ class Answer:
     source: RecordedCall | None = None
 
 
-class Opened:
+class Opened(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it is in no circle
     """A call that was asked and has not come back yet.
 
     ``streams`` says whether its outcome is asked for in pieces, ``stream`` holds those that came.
     """
 
-    __slots__ = (
-        "answer",
-        "asked",
-        "labels",
-        "lane",
-        "order",
-        "ordinal",
-        "place",
-        "session",
-        "started",
-        "step_id",
-        "stream",
-        "streams",
-    )
-
-    lane: str
-    ordinal: int
-    step_id: str
-    order: Order
-
-    def __init__(
-        self, session: Session, asked: Asked, place: scope.Place, *, streams: bool
-    ) -> None:
-        self.session = session
-        self.asked = asked
-        self.place = place
-        self.streams = streams
-        self.stream: Stream | None = None
-        self.started = 0.0
-        self.answer: Answer | None = None
-        self.labels: dict[str, Any] = _NO_LABELS
+    session: Session
+    asked: Asked
+    place: scope.Place
+    streams: bool = False
+    stream: Stream | None = None
+    started: float = 0.0
+    answer: Answer | None = None
+    labels: dict[str, Any] = msgspec.field(default_factory=dict)
+    lane: str = ""
+    ordinal: int = 0
+    order: Order = "declared"
+    step_id: str = ""
 
 
 @dataclass(slots=True)
@@ -123,7 +103,6 @@ class Session:
         self.visits = scope.Visits()
         self.humans = Humans()
         self.pool = MessagePool()
-        self.injected = InjectedNames()
         self.closed = False
         self.gaps: list[dict[str, Any]] = []
         # what holds something that cannot be restored, and calls whose order is chance: both are
@@ -154,7 +133,7 @@ class Session:
         place, work = scope.place_of(here), scope.who()
         if here.owner != work:
             place = scope.beside(here, place, work)
-        opened = Opened(self, asked, place, streams=streams)
+        opened = Opened(session=self, asked=asked, place=place, streams=streams)
         with self.lock:
             self._number(opened, work)
         self.answer(opened)
@@ -214,7 +193,7 @@ class Session:
             if returned is not None:
                 came = outcomes.returning(came, returned)
         except Exception as error:  # noqa: BLE001 - capture never breaks the agent
-            came = outcomes.Came(outcome={"value": None}, lossy=True)
+            came = outcomes.Came(parsed={"value": None}, lossy=True)
             self.gap(opened.asked.kind, opened.asked.name, reason=hashing.repr_of(error))
         self.write_end(opened, came, status="ok")
 
@@ -240,7 +219,7 @@ class Session:
             try:
                 came = outcomes.frozen(outcomes.folded(opened.stream.pieces), pool=self.pool)
             except Exception as error:  # noqa: BLE001 - see above
-                came = outcomes.Came(outcome={"value": None}, lossy=True)
+                came = outcomes.Came(parsed={"value": None}, lossy=True)
                 self.gap(opened.asked.kind, opened.asked.name, reason=hashing.repr_of(error))
         self.write_end(opened, came, status="cancelled")
 

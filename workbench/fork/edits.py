@@ -74,11 +74,11 @@ def edited(edit: Any, call: RecordedCall, *, bodies: Mapping[str, Any], asked: A
     if isinstance(edit, BaseMessage):
         return _message(messages.to_body(edit, values.Freezer()), edit.id or call.message_id)
     if call.kind == "retriever":
-        return Came(outcome={"documents": _documents(edit)})
+        return Came(parsed={"documents": _documents(edit)})
     recorded = _recorded_body(call, bodies, asked)
     if recorded is not None:
         return _message(_changed_body(recorded, edit), call.message_id)
-    return Came(outcome={"value": values.freeze(edit)[0]})
+    return Came(parsed={"value": values.freeze(edit)[0]})
 
 
 def _exception(edit: Any) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ def _exception(edit: Any) -> dict[str, Any] | None:
 
 def _message(body: dict[str, Any], message_id: str | None) -> Came:
     digest = hashing.digest_of(body)
-    return Came(outcome={"message": digest}, bodies={digest: body}, message_id=message_id)
+    return Came(parsed={"message": digest}, bodies={digest: body}, message_id=message_id)
 
 
 def _recorded_body(

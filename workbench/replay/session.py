@@ -160,7 +160,7 @@ class ReplaySession(Session):
         """Return a recorded outcome as an answer, addressed to the call that asks."""
         outcome, bodies = readdressed(call, self.recording.bodies, opened.asked.tool_call_id)
         came = outcomes.Came(
-            outcome=outcome,
+            parsed=outcome,
             exception=call.exception,
             usage=call.usage,
             message_id=call.message_id,

@@ -131,7 +131,7 @@ def test_plain_arguments_have_one_signature_on_both_paths(arguments):
         return
     request = {"arguments": values.freeze(arguments)[0]}
     fast = asked.Asked(kind="tool", name="t", written=hashing.dumps_plain({"arguments": arguments}))
-    slow = asked.Asked(kind="tool", name="t", request=request)
+    slow = asked.Asked(kind="tool", name="t", parsed=request)
     assert (fast.written, fast.signature) == (slow.written, slow.signature)
     assert fast.signature == hashing.signature_of(kind="tool", name="t", request=request)
 
