@@ -48,18 +48,26 @@ def the_end(number, writer="a", *, status="done", **writers):
 
 @pytest.fixture
 def silence(server):
-    """Let time pass for a run, and let the worker's own sweep look, as its own role."""
+    """Let time pass for a run, and let the worker's own sweep look, as its own role.
+
+    Both go by half the usual spans: the session's worker, which may run beside it, finds nothing.
+    """
     url = server.database.worker_url
     lake = open_lake(url, open_storage(str(server.storage)))
     worker = Worker(url=url, lake=lake)
 
-    def pass_by(run_id, *, seconds, deadlines=None):
+    usual = Deadlines()
+    half = Deadlines(
+        lost_after_s=usual.lost_after_s / 2, incomplete_after_s=usual.incomplete_after_s / 2
+    )
+
+    def pass_by(run_id, *, seconds):
         with psycopg.connect(server.database.owner_url) as owner:
             owner.execute(
                 "update runs set heard_at = heard_at - make_interval(secs => %s) where run_id = %s",
-                [seconds, run_id],
+                [seconds / 2, run_id],
             )
-        return [r for r in sweep(worker, deadlines or Deadlines()) if str(r["run_id"]) == run_id]
+        return [r for r in sweep(worker, half) if str(r["run_id"]) == run_id]
 
     yield pass_by
     lake.catalog.engine.dispose()
@@ -288,7 +296,9 @@ def test_the_sweep_sees_every_workspace_and_leaves_alone_what_is_being_written(
     assert (client.row(mine)["status"], other.row(theirs)["status"]) == ("lost", "lost")
     held = client.create()
     with psycopg.connect(server.database.owner_url) as owner:
-        owner.execute("update runs set heard_at = now() - interval '1 h' where run_id = %s", [held])
+        owner.execute(
+            "update runs set heard_at = now() - interval '45 s' where run_id = %s", [held]
+        )
         owner.commit()
         owner.execute("select from runs where run_id = %s for update", [held])
         assert silence(mine, seconds=0) == []
@@ -337,7 +347,7 @@ def test_the_app_role_cannot_sweep(server):
 def test_the_log_names_a_swept_run_and_its_workspace_as_fields(server, client, silence, caplog):
     run_id = client.create()
     with caplog.at_level("INFO", logger="workbench.worker"):
-        assert silence(run_id, seconds=3600)
+        assert silence(run_id, seconds=61)
     [said] = [x.facts for x in caplog.records if getattr(x, "facts", {}).get("run_id") == run_id]
     workspace = str(server.workspace.workspace_id)
     assert said == {"run_id": run_id, "workspace": workspace, "status": "lost", "health": "ok"}
