@@ -9,6 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from workbench import hashing, schema, sharing
 from workbench.errors import NotReplayable, RecordingIncomplete
 
@@ -272,7 +274,7 @@ class _Reader:
             calls=calls,
             lanes={lane: dict(sorted(found.items())) for lane, found in lanes.items()},
             started=self.started,
-            ended=self.ended,
+            ended=self._ended(bodies),
             status=self.status,
             bodies=bodies,
             log_root=hashing.log_root(self.digests),
@@ -285,6 +287,12 @@ class _Reader:
             resumes=tuple(self.resumes),
             earlier=tuple(self.earlier),
         )
+
+    def _ended(self, bodies: Mapping[str, dict[str, Any]]) -> schema.RunEnded | None:
+        if self.ended is None:
+            return None
+        output = sharing.with_bodies(self.ended.output, lambda: bodies)
+        return replace(self.ended, output=output)
 
     def _call(
         self, step_id: str, start: Event, whole: Callable[[str, dict[str, Any]], dict[str, Any]]

@@ -152,7 +152,11 @@ class StepStarted(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StepEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A unit ends, with what it gave back or raised."""
+    """A unit ends, with what it gave back or raised.
+
+    ``output`` may name messages of the run, and what an earlier step gave back (see
+    `workbench.sharing`).
+    """
 
     output: Any = None
     exception: dict[str, Any] | None = None
@@ -249,6 +253,7 @@ class Annotated(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RunEnded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The root's output or exception, and each writer's last ``writer_seq``.
 
+    ``output`` may name messages of the run (see `workbench.sharing`).
     ``redaction`` is as in `RunStarted`: rules that came when the run's start was stored already.
     """
 

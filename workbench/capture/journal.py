@@ -36,7 +36,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.schema import Event
-from workbench.sharing import Folding
+from workbench.sharing import Folding, OutputFolding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,6 +64,8 @@ _PASSING = (Unavailable, RateLimited, SpoolFailed)  # what may be over in a mome
 # the guard of a replay knows our own threads by this prefix
 THREAD_NAME = "workbench-journal"
 _NO_BODIES: Mapping[str, Any] = {}
+_GIVES_BACK = frozenset(("step_ended", "run_ended"))
+_MESSAGE = b'{"$type":"message"'
 
 
 class Item(msgspec.Struct, eq=False, gc=False):  # it holds no circles
@@ -101,6 +103,7 @@ class Journal:
         self._pending: list[Event] = []
         self._bodies: dict[str, Any] = {}
         self._folding = Folding()
+        self._outputs = OutputFolding(is_pooled=lambda d: d in self._sent or d in self._bodies)
         self._sent: set[str] = set()
         self.error: WorkbenchError | None = None
         self._lost = 0  # after the run's end
@@ -334,8 +337,10 @@ class Journal:
         if fields["event_type"] == "run_ended":
             payload = self._with_writers(payload, number)
             self._finished = True
-        if fields["event_type"] == "call_started" and b'"messages":[' in payload:
+        elif fields["event_type"] == "call_started" and b'"messages":[' in payload:
             payload = self._folded(fields, payload)
+        if fields["event_type"] in _GIVES_BACK and _MESSAGE in payload:
+            payload = self._shortened(fields, payload)
         envelope = Event(
             started_at=datetime.fromtimestamp(at_ns / 1e9, UTC),
             writer=self.writer,
@@ -356,6 +361,12 @@ class Journal:
         whole = orjson.loads(payload)["request"]
         stored = self._folding.fold(fields["lane"], fields["step_id"], whole)
         return payload if stored is whole else hashing.dumps({"request": stored})
+
+    def _shortened(self, fields: dict[str, Any], payload: bytes) -> bytes:
+        """Return what is stored of an output: the messages that the run has are named in it."""
+        body = orjson.loads(payload)
+        step_id = fields["step_id"] if fields["event_type"] == "step_ended" else None
+        return hashing.dumps({**body, "output": self._outputs.fold(step_id, body.get("output"))})
 
     def _with_writers(self, payload: bytes, number: int) -> bytes:
         body = msgspec.json.decode(payload)

@@ -182,7 +182,8 @@ class _Reader:
     def _close(self, event: Event, at: int) -> None:
         payload = orjson.loads(bytes(event.payload))
         self.side.status = event.status or "done"
-        self.side.output = comparable(payload.get("output"))
+        output = sharing.with_bodies(payload.get("output"), lambda: self.side.bodies)
+        self.side.output = comparable(output)
         self.side.exception = payload.get("exception")
         self.side.duration_ms, self.side.ended_seq = event.duration_ms, event.seq or at
 

@@ -15,7 +15,7 @@ from workbench.frames.coverage import Coverage, coverage
 from workbench.frames.events import from_events, to_events
 from workbench.frames.messages import MESSAGES
 from workbench.frames.pairs import FAILED, calls, steps
-from workbench.frames.root import root_body, root_input
+from workbench.frames.root import root_body, root_input, root_output, step_outputs
 from workbench.frames.roots import content_lanes, content_root, log_root
 from workbench.frames.totals import run_row
 
@@ -40,7 +40,9 @@ __all__ = [
     "log_root",
     "root_body",
     "root_input",
+    "root_output",
     "run_row",
+    "step_outputs",
     "steps",
     "to_events",
 ]

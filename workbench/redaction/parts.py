@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.hashing import is_sha256
-from workbench.sharing import beginning_is_sound
+from workbench.sharing import beginning_is_sound, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,8 @@ def _plain(event_type: str, body: Body, part: Part, rename: Rename) -> Body:
         if body.get(name) is not None:
             new = part(body[name])
             made[name] = _mapping(new) if name in _MAPPINGS else new
+    if "output" in made:
+        made["output"] = renamed(made["output"], rename)
     if event_type == "artifact_created" and "tags" in made:
         made["tags"] = _list(made["tags"])
     if isinstance(made.get("exception"), dict):

@@ -11,6 +11,7 @@ import binascii
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from workbench.hashing import is_sha256
 from workbench.redaction.text import redact_texts
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ def _object(tag: str, inner: dict[str, Any], at: At, path: Path) -> Any:
         member = _walked(inner.get("value"), at, path)
         # no member has a placeholder for its value
         return {"$type": tag, "$value": inner} if member == inner.get("value") else member
+    if _only_names(tag, inner):
+        return {"$type": tag, "$value": inner}
     if tag == "message" and type(inner.get("body")) is dict:
         return {"$type": tag, "$value": {**inner, "body": _body(inner["body"], at, path)}}
     if tag in _WITH_CLASS:
@@ -154,6 +157,14 @@ def _object(tag: str, inner: dict[str, Any], at: At, path: Path) -> Any:
             "$value": {**_members(rest, at, path), "class": inner.get("class")},
         }
     return {"$type": tag, "$value": _members(inner, at, path)}
+
+
+def _only_names(tag: str, inner: dict[str, Any]) -> bool:
+    """Say whether a form names a pooled message, or what an earlier step gave back."""
+    digest = inner.get("digest")
+    is_message = tag == "message" and "body" not in inner
+    named = is_message and type(digest) is str and is_sha256(digest)
+    return named or (tag == "earlier" and inner.keys() == {"step", "first"})
 
 
 def _encoded(inner: Any, at: At, path: Path) -> Any:

@@ -153,7 +153,14 @@ class Run:
     @property
     def output(self) -> Any:
         """What the root gave back, as canonical JSON; null when it raised or still runs."""
-        return frames.root_body(self.events, "run_ended").get("output")
+        return frames.root_output(self.events, self.bodies)
+
+    def step_outputs(self) -> dict[str, Any]:
+        """Return step id → what the step gave back, as canonical JSON, of each that gave something.
+
+        Steps are those of `workbench.step`, and the later roots of a ``with wb.record`` block.
+        """
+        return frames.step_outputs(self.events, self.bodies)
 
     @property
     def exception(self) -> dict[str, Any] | None:

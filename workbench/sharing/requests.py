@@ -1,4 +1,4 @@
-"""A conversation is written once: a model's request names an earlier one that it begins like.
+"""A model's request names an earlier one that it begins like.
 
 In a stored request ``messages`` may begin with ``{"call": step_id, "first": n}``: the first n
 messages of the request of that call, which stands earlier in the same run. ``tools`` may be
