@@ -7,6 +7,7 @@ What its parent had not written yet stays the parent's.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.capture import scope as scopes
 from workbench.capture.journal import Journal
+from workbench.errors import WorkbenchError
 from workbench.spool.writers import Presence, beside
 
 if TYPE_CHECKING:
     from workbench.capture.session import Session
     from workbench.redaction import Wanted
+
+log = logging.getLogger("workbench.capture")
 
 # a child writes neither: there is one beginning and one end
 _OF_THE_RUN = frozenset({"run_started", "run_ended"})
@@ -34,7 +38,8 @@ class ChildJournal(Journal):
         self._presence = Presence(sink.spool, run_id=sink.run_id, writer=self.writer, lane=lane)
         _present.add(self._presence)
         self.ends_quietly()
-        _at_exit(self.close)
+        _joined.add(self)
+        _close_at_exit()
 
     def put(self, event_type: str, **fields: Any) -> None:
         """Take an event that happens now."""
@@ -44,6 +49,7 @@ class ChildJournal(Journal):
     def close(self) -> None:
         """Write what is left, and say how far that is."""
         super().close()
+        _joined.discard(self)
         if not self.alive:
             self._presence.end(self.numbered)
 
@@ -78,17 +84,32 @@ class _Unbegun:
             if session.journal is self:
                 session.journal = _Nowhere(self._former)
                 if self._lane is not None:
-                    sink = self._former.sink.for_child()
-                    redact = self._former.redaction.wanted
-                    session.journal = ChildJournal(sink, lane=self._lane, redact=redact)
+                    self._join(session, self._lane)
         return session.journal
 
+    def _join(self, session: Any, lane: str) -> None:
+        try:
+            sink = self._former.sink.for_child()
+            redact = self._former.redaction.wanted
+            session.journal = ChildJournal(sink, lane=lane, redact=redact)
+        except WorkbenchError as error:  # capture never breaks the agent
+            log.warning("this process is not recorded: %s", error)
 
-class _Nowhere(_Unbegun):
+
+class _Nowhere:
     """Stands for a journal whose store takes no other writer: the parent has said so."""
+
+    error = sink = None
+    spooled = dropped = stubs = unsent = 0
+    ended = cancelled = alive = False
 
     def __init__(self, former: Any) -> None:
         self.run_id, self.writer = former.run_id, former.writer
+
+    def close(self) -> None:
+        """Nothing was written."""
+
+    check = settle = hold = close
 
     def put(self, event_type: str, **fields: Any) -> None:
         """Nothing is kept."""
@@ -167,7 +188,7 @@ def _in_child() -> None:
     sessions: list[Any] = list(_sessions)
     for session in sessions:
         ours = here is not None and session is here.session and lane is not None
-        session.lock = threading.RLock()
+        session.lock = session.visits.lock = threading.RLock()
         session.is_child = True
         session.journal = _Unbegun(session, session.journal, lane.path if ours and lane else None)
     if here is not None and place is not None and lane is not None:
@@ -179,9 +200,25 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before, after_in_child=_in_child)
 
 
-def _at_exit(close: Any) -> None:
-    """Call this when the process ends, be it one of multiprocessing's, which end otherwise."""
-    atexit.register(close)
+_joined: weakref.WeakSet[ChildJournal] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_joined() -> None:
+    for journal in list(_joined):
+        journal.close()
+
+
+def _close_at_exit() -> None:
+    """Close what is open when this process ends also where multiprocessing ends it otherwise."""
     util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.Finalize(None, close, exitpriority=100)
+    if util is not None and _ending.pid != os.getpid():
+        _ending.pid = os.getpid()
+        util.Finalize(None, _close_joined, exitpriority=100)
+
+
+class _Ending:
+    pid = 0  # of the process that was told
+
+
+_ending = _Ending()

@@ -16,7 +16,9 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +61,8 @@ _RETRY_S = 0.2
 _SETTLED_WITHIN_S = 2.0  # a disk that takes longer is waited for once
 # what is kept in memory while neither disk nor store takes anything
 _MOST_EVENTS, _MOST_BYTES = 50_000, 2**26
+_MOST_QUEUED = 4 * _MOST_EVENTS
+_REST_OF_MESSAGE = 200
 _LONGEST_REASON = 300
 _PASSING = (Unavailable, RateLimited, SpoolFailed)  # what may be over in a moment
 # the guard of a replay knows our own threads by this prefix
@@ -68,8 +72,11 @@ _GIVES_BACK = frozenset(("step_ended", "run_ended"))
 _MESSAGE = b'{"$type":"message"'
 
 
-class Item(msgspec.Struct, eq=False, gc=False):  # it holds no circles
-    """What happened when (ns): the event that ``make`` makes of some parts."""
+class Item(msgspec.Struct, eq=False, gc=False):
+    """What happened when (ns): the event that ``make`` makes of some parts.
+
+    It stays in no circle: its queue is empty when its journal has ended.
+    """
 
     at_ns: int
     make: Callable[..., Written]
@@ -94,14 +101,18 @@ class Journal:
         self.redaction = JournalRedaction(sink, redact)
         self.writer = os.urandom(8).hex()
         self._queue: deque[Item] = deque()
-        self._wake = threading.Event()
-        self._urgent = threading.Event()
+        # None, or True from those who wait. An agent's alarm may ring it in the middle of ringing.
+        self._bell: SimpleQueue[bool | None] = SimpleQueue()
+        self._rung = False
+        self._over = False
+        self._overrun = 0
         self._settling: deque[threading.Lock] = deque()
         self._slow = False
         self._closing = False
         self._numbered = 0
         self._pending: list[Event] = []
         self._bodies: dict[str, Any] = {}
+        self._weight = 0  # of both, in bytes
         self._folding = Folding()
         self._outputs = OutputFolding(is_pooled=lambda d: d in self._sent or d in self._bodies)
         self._sent: set[str] = set()
@@ -114,7 +125,7 @@ class Journal:
         self._steps = itertools.count(1)
         # the last numbers of other writers, for the run's end to name
         self.writers_beside: dict[str, int] = {}
-        self._holding = threading.Lock()
+        self._holding = threading.RLock()
         self._held: list[Item] | None = None
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self._thread.start()
@@ -137,12 +148,15 @@ class Journal:
     def take(self, make: Callable[..., Written], *parts: Any) -> None:
         """Take an event that happens now, and is made of its parts on the journal's own thread."""
         item = Item(time_ns(), make, parts)
-        if self._held is None:
-            self._queue.append(item)
-        else:
+        if self._held is not None:
             self._hold_back(item)
-        if not self._wake.is_set():
-            self._wake.set()
+        elif len(self._queue) < _MOST_QUEUED and not self._over:
+            self._queue.append(item)
+        else:  # the journal's thread hangs with the disk, or has ended
+            self._overrun += 1
+        if not self._rung:
+            self._rung = True
+            self._bell.put(None)
 
     def _hold_back(self, item: Item) -> None:
         with self._holding:
@@ -175,15 +189,13 @@ class Journal:
         done = threading.Lock()
         done.acquire()
         self._settling.append(done)
-        self._urgent.set()
-        self._wake.set()
+        self._bell.put(True)
         self._slow = not done.acquire(timeout=_SETTLED_WITHIN_S)
 
     def close(self) -> None:
         """Write what is left and end the thread; `error` says whether anything was lost."""
         self._closing = True
-        self._urgent.set()
-        self._wake.set()
+        self._bell.put(True)
         self._thread.join(_LONGEST_CLOSE_S)
         _open.discard(self)
         if self._thread.is_alive() and self.error is None:
@@ -262,19 +274,27 @@ class Journal:
 
     def _work(self) -> None:
         while not self._closing:
-            self._wake.wait()
-            self._urgent.wait(_PAUSE_S)
-            self._wake.clear()
-            self._urgent.clear()
+            self._wait()
             self._write_all()
             if self.error is not None and not self._closing:
                 time.sleep(_RETRY_S)
-                self._wake.set()
-        self._write_all()
+                self._bell.put(None)
+        self._write_all(last=True)
         self._last_try()
+        self._over = True
+        self.dropped += len(self._queue)  # of those who went on behind the end
+        self._queue.clear()
         if self._pulse is not None:
             self._pulse.stop()
         self._close_sink()
+
+    def _wait(self) -> None:
+        """Wait for events, and for a moment more for those that come with them."""
+        urgent = self._bell.get()
+        with suppress(Empty):
+            while not urgent:
+                urgent = self._bell.get(timeout=_PAUSE_S)
+        self._rung = False
 
     def _last_try(self) -> None:
         """Try on for a moment, and for longer while something of it is taken."""
@@ -285,15 +305,17 @@ class Journal:
             getattr(self._sink, "hurry", _do_nothing)()
             time.sleep(_LAST_RETRY_S)
             before = len(self._pending)
-            self._write()
+            self._write_all()
             if len(self._pending) < before:
                 until = min(time.monotonic() + _LAST_TRY_S, last)
 
-    def _write_all(self) -> None:
+    def _write_all(self, *, last: bool = False) -> None:
         """Write what was put before now, and let those go on who wait for it."""
         settling = [self._settling.popleft() for _ in range(len(self._settling))]
         try:
             self._write()
+            if last and not self._finished:
+                self._write_rest()
         except Exception as error:  # noqa: BLE001 - capture never breaks the agent
             self._failed(Unavailable("events could not be written", found=repr(error)))
         self._slow = False
@@ -303,14 +325,20 @@ class Journal:
     def _write(self) -> None:
         """Move what waits in the queue to the store, in its order."""
         while self._queue:
-            while self._queue and len(self._pending) < _BATCH:
+            while self._queue and len(self._pending) < _BATCH and self._weight < _MOST_BYTES:
                 self._number(self._queue.popleft())
             self._send()
             if self.error is not None and not self.ended:
                 self._bound()
                 return
-        if not self._finished:
+        if not self._finished and self.error is None:
             self._tell_dropped(time_ns())
+        self._send()
+
+    def _write_rest(self) -> None:
+        """Write what redaction kept back of streams that nobody ended."""
+        for at, one in self.redaction.rest():
+            self._sealed(at, *one)
         self._send()
 
     def _number(self, item: Item) -> None:
@@ -349,8 +377,10 @@ class Journal:
         )
         event = hashing.sealed_with(envelope, payload)
         for digest, body in bodies.items():
-            if digest not in self._sent:
+            if digest not in self._sent and digest not in self._bodies:
                 self._bodies[digest] = body
+                self._weight += _weight_of(body)
+        self._weight += len(payload)
         self._pending.append(event)
         self._numbered = number
 
@@ -389,7 +419,12 @@ class Journal:
         else:
             self.error = None
             self._sent.update(self._bodies)
-            self._pending, self._bodies = [], {}
+            self._keep([], {})
+
+    def _keep(self, pending: list[Event], bodies: dict[str, Any]) -> None:
+        self._pending, self._bodies = pending, bodies
+        self._weight = sum(len(event.payload) for event in pending)
+        self._weight += sum(map(_weight_of, bodies.values()))
 
     def _closed(self, error: RunClosed) -> None:
         if not isinstance(self.error, RunClosed):
@@ -402,16 +437,13 @@ class Journal:
         self.error = error
         stored = int(error.facts.get("stored", 0))
         if stored:  # the first of them are there, and the bodies went ahead of them
-            self._pending = self._pending[stored:]
             self._sent.update(self._bodies)
-            self._bodies = {}
+            self._keep(self._pending[stored:], {})
 
     def _bound(self) -> None:
         """Keep no more in memory than is bearable: the newest go, so that no number is missing."""
-        held = sum(len(event.payload) for event in self._pending)
-        while self._queue and len(self._pending) < _MOST_EVENTS and held < _MOST_BYTES:
+        while self._queue and len(self._pending) < _MOST_EVENTS and self._weight < _MOST_BYTES:
             self._number(self._queue.popleft())
-            held += len(self._pending[-1].payload)
         while self._queue:
             item = self._queue.popleft()
             if item.parts[0] == "run_ended":
@@ -425,6 +457,11 @@ class Journal:
 
     def _tell_dropped(self, at_ns: int) -> None:
         """Write into the run itself, at the place where it is, what is missing of it."""
+        overrun, self._overrun = self._overrun, 0
+        if overrun:
+            self.dropped += overrun
+            hung = "neither disk nor store answered"
+            self._untold[hung] = self._untold.get(hung, 0) + overrun
         untold, self._untold = self._untold, {}
         for reason, count in untold.items():
             value = {"kind": "event", "name": None, "reason": reason, "events": count}
@@ -433,7 +470,7 @@ class Journal:
 
     def _drop(self) -> None:
         self._lost += len(self._pending)
-        self._pending, self._bodies = [], {}
+        self._keep([], {})
 
     def _close_sink(self) -> None:
         try:
@@ -446,6 +483,14 @@ class Journal:
             self._lost += int(error.facts.get("lost", 0))
         except Exception as error:  # noqa: BLE001 - see above
             self.error = self.error or Unavailable("the run could not be closed", found=repr(error))
+
+
+def _weight_of(body: Any) -> int:
+    """Return about how many bytes a message is; a text is not looked at."""
+    content = body.get("content") if type(body) is dict else None
+    if type(content) is str:
+        return len(content) + _REST_OF_MESSAGE
+    return len(hashing.dumps(body))
 
 
 def _do_nothing() -> None: ...

@@ -60,6 +60,10 @@ class JournalRedaction:
         self._begun = self._begun or written[0]["event_type"] == "run_started"
         return ((at, written),) if self._events is None else self._events.take(at, written)
 
+    def rest(self) -> Iterable[tuple[int, Written]]:
+        """Return what was kept back of streams that have not ended."""
+        return () if self._events is None else self._events.rest()
+
     def _adopt(self, layer: Layer | None) -> None:
         """Go on by other rules; what was numbered by the old ones stays as it is."""
         same = self._layer is not None and layer is not None and self._layer == layer

@@ -261,18 +261,18 @@ class Visits:
         # keys of the nodes' results that this session saw put into a cache
         self.kept: set[tuple[Any, str]] = set()
         self._threads: set[tuple[int, str]] = set()
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()  # an agent's alarm may come in the middle
 
     def is_new_thread(self, saver: object, thread: str) -> bool:
         """Say whether a thread of a graph's state is met for the first time."""
-        with self._lock:
+        with self.lock:
             known = (id(saver), thread) in self._threads
             self._threads.add((id(saver), thread))
         return not known
 
     def place(self, outer: Place, namespace: str, metadata: dict[str, Any]) -> Place:
         """Return the lane of a visit; ``outer`` is the lane of the code the graph was called in."""
-        with self._lock:
+        with self.lock:
             return self._placed(outer, namespace, metadata)
 
     def _placed(self, outer: Place, namespace: str, metadata: dict[str, Any]) -> Place:

@@ -43,7 +43,7 @@ class Answer:
     source: RecordedCall | None = None
 
 
-class Opened(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it is in no circle
+class Opened(msgspec.Struct, kw_only=True, eq=False):
     """A call that was asked and has not come back yet.
 
     ``streams`` says whether its outcome is asked for in pieces, ``stream`` holds those that came.
@@ -58,6 +58,7 @@ class Opened(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it is in no c
     answer: Answer | None = None
     labels: dict[str, Any] = msgspec.field(default_factory=dict)
     lane: str = ""
+    parent_step_id: str | None = None
     ordinal: int = 0
     order: Order = "declared"
     step_id: str = ""
@@ -144,6 +145,7 @@ class Session:
     def _number(self, opened: Opened, work: scope.Work) -> None:
         opened.lane = path = opened.place.path
         opened.order = opened.place.order
+        opened.parent_step_id = opened.place.step_id
         lane = self._lanes[path]
         if lane.open and any(other != work for other in lane.open.values()):
             # two at once in one lane: their order is chance, so they are kept apart

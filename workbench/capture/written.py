@@ -36,7 +36,7 @@ def call_started(opened: Opened) -> Written:
     fields = {
         "event_type": "call_started",
         "step_id": opened.step_id,
-        "parent_step_id": opened.place.step_id,
+        "parent_step_id": opened.parent_step_id,
         "kind": asked.kind,
         "name": asked.name,
         "lane": opened.lane,
@@ -60,7 +60,7 @@ def call_ended(opened: Opened, came: Came, status: str, took_ms: float) -> Writt
     fields = {
         "event_type": "call_ended",
         "step_id": opened.step_id,
-        "parent_step_id": opened.place.step_id,
+        "parent_step_id": opened.parent_step_id,
         "kind": asked.kind,
         "name": asked.name,
         "lane": opened.lane,
@@ -88,7 +88,7 @@ def chunk(opened: Opened, payload: bytes) -> Written:
     fields = {
         "event_type": "chunk",
         "step_id": opened.step_id,
-        "parent_step_id": opened.place.step_id,
+        "parent_step_id": opened.parent_step_id,
         "kind": opened.asked.kind,
         "name": opened.asked.name,
         "lane": opened.lane,

@@ -82,8 +82,7 @@ class EventRedaction:
             self._streams[fields.get("step_id")].append((at, fields, payload))
             return
         if event_type == "run_ended":
-            for step_id in [*self._streams]:
-                yield from self._stream(step_id)
+            yield from self.rest()
         elif event_type in _ENDS_STREAM:
             yield from self._stream(fields.get("step_id"))
         made = self.one(written)
@@ -93,6 +92,11 @@ class EventRedaction:
         elif event_type == "run_ended" and self.changed:
             yield at, self._remark("redacted", self._summary())
         yield at, made
+
+    def rest(self) -> Iterator[tuple[Any, Written]]:
+        """Yield the pieces of streams that are open."""
+        for step_id in [*self._streams]:
+            yield from self._stream(step_id)
 
     def announced(self, payload: bytes) -> bytes:
         """Return the body of a run's start or end with what is redacted by told in it."""

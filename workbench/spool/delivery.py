@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -76,8 +77,6 @@ class Delivery:
         Nothing more of the line can be sent: the run has ended, or the store cannot go on.
     lost
         How many events were left out: those after the run's end.
-    stubs
-        How many events gave way to a stub.
     """
 
     line: Line
@@ -88,9 +87,14 @@ class Delivery:
     failing_since: float | None = None
     over: bool = False
     lost: int = 0
-    stubs: int = 0
+    _stubbed: set[int] = field(default_factory=set, init=False)
     _returns: int = field(default=0, init=False)
     _redactions: int = field(default=0, init=False)
+
+    @property
+    def stubs(self) -> int:
+        """How many events gave way to a stub."""
+        return len(self._stubbed)
 
     @property
     def run_id(self) -> str:
@@ -159,7 +163,7 @@ class Delivery:
             else:
                 log.warning("an event is refused, and a stub takes its place: %s", error)
                 self.to.append_lines(self.run_id, stub(lines[0], error))
-                self.stubs += 1
+                self._stubbed.add(hash(lines[0]))  # sent again, it is the same
 
     def _redacted(self, refused: RedactionRequired) -> bool:
         """Redact what waits by the rules of now: the next step sends it, signed anew."""
@@ -171,6 +175,9 @@ class Delivery:
         except WorkbenchError as error:
             self._failed(error)
             return False
+        except Exception as error:  # noqa: BLE001 - the recording goes on, and stays in the spool
+            self._failed(Unavailable("what waits could not be redacted", found=repr(error)))
+            return False
         self._redactions += 1
         log.info("what waits was redacted by the workspace's rules of now: %s", refused)
         return True
@@ -181,7 +188,8 @@ class Delivery:
         self.line.go_back()
         if isinstance(error, RunClosed):
             self.over = True
-            self.lost += self.line.give_up()
+            with suppress(SpoolFailed):  # a file that stays is sent again, and refused again
+                self.lost += self.line.give_up()
         elif isinstance(error, RunNotFound):
             self.declared = False
             self._wait()

@@ -134,8 +134,14 @@ class Line:
         with self._lock:
             segments = _distinct(piece.segment for piece in self._waiting())
             dirty = [(s, handle, s.size) for s in segments if (handle := s.dirty()) is not None]
+        failing: SpoolFailed | None = None
         for segment, handle, size in dirty:
-            segment.sync(handle, size)
+            try:
+                segment.sync(handle, size)
+            except SpoolFailed as error:
+                failing = error
+        if failing is not None:
+            raise failing
 
     # ---- the end that is sent
 
@@ -201,7 +207,7 @@ class Line:
                     )
                     made.append(self._folder.segment(header))
                     made[-1].append(new.lines(segment.read(begin, segment.size)))
-            except SpoolFailed:
+            except BaseException:
                 for segment in made:
                     segment.remove()
                 raise

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -122,7 +122,12 @@ class Segment:
 
         It is a handle of its own, since the file may be closed while the disk is busy.
         """
-        return os.dup(self._handle) if self._synced < self.size and self._handle >= 0 else None
+        if self._synced >= self.size or self._handle < 0:
+            return None
+        with _told(self.path):
+            handle = os.dup(self._handle)
+        _syncing.add(handle)
+        return handle
 
     def sync(self, handle: int, size: int) -> None:
         """Bring the first ``size`` bytes to the disk itself: then they outlast the machine, too."""
@@ -131,6 +136,7 @@ class Segment:
         except OSError as error:
             raise failed(self.path, error) from error
         finally:
+            _syncing.discard(handle)
             os.close(handle)
         self._synced = size
 
@@ -221,12 +227,16 @@ def _told(path: Path) -> Iterator[None]:
 
 
 _open: weakref.WeakSet[Segment] = weakref.WeakSet()
+_syncing: set[int] = set()
 
 
 def _let_go_in_child() -> None:
     """Close what a forked child has of its parent: it would keep the locks after its end."""
     for segment in list(_open):
         segment.close()
+    while _syncing:
+        with suppress(OSError):
+            os.close(_syncing.pop())
 
 
 os.register_at_fork(after_in_child=_let_go_in_child)

@@ -184,6 +184,22 @@ def test_one_that_is_too_large_is_found_soon_and_costs_no_other(line):
     assert shelf.asked < 30
 
 
+def test_a_stub_that_is_sent_again_is_one_stub(line):
+    class Away(Shelf):
+        def append_lines(self, run_id, lines):
+            if b'"writer_seq":3}' in lines and b'"writer_seq":1}' not in lines and self.asked < 12:
+                self.asked += 1
+                raise errors.Unavailable("away")
+            super().append_lines(run_id, lines)
+
+    shelf = Away(most=60_000)
+    large = event(1, b'{"label":"%b"}' % (b"x" * 70_000))
+    put(line, large, event(2), event(3), event(4), first=1)
+    delivery = delivered(line, shelf)
+    assert (numbers(shelf), delivery.stubs, line.waiting) == ([1, 2, 3, 4], 1, 0)
+    assert shelf.asked > 12
+
+
 def test_bodies_that_fit_one_by_one_are_sent_so(line):
     shelf = Shelf(most=1_000)
     bodies = [b'{"bodies":{"d%d":{"text":"%b"}}}\n' % (n, b"x" * 800) for n in range(4)]

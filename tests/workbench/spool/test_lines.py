@@ -1,5 +1,6 @@
 """A writer's events on the disk: in order, bounded, and there after whoever wrote them is gone."""
 
+import errno
 import gc
 import os
 import resource
@@ -291,6 +292,24 @@ def test_what_waits_is_synced_and_nothing_else(folder, monkeypatch):
     made.close()
 
 
+def test_a_disk_that_fails_keeps_no_handle_however_often(folder, monkeypatch):
+    monkeypatch.setattr(line, "SEGMENT_BYTES", 10)
+    made = Line(folder, HEADER)
+    for number in range(1, 6):
+        put(made, number, number)
+
+    def failing(handle):
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    before = handles()
+    for _ in range(3):
+        with pytest.raises(SpoolFailed):
+            made.sync()
+    assert handles() == before
+    made.close()
+
+
 # ---- what was left behind
 
 _KILLED = """
@@ -348,7 +367,14 @@ def test_what_another_has_delivered_meanwhile_is_not_taken(written, folder, monk
     assert handles() == before
 
 
-def test_a_forked_child_holds_nothing_of_its_parent(written, folder):
+@pytest.mark.parametrize("is_syncing", [False, True])
+def test_a_forked_child_holds_nothing_of_its_parent(written, folder, monkeypatch, is_syncing):
+    syncing, going_on = threading.Event(), threading.Event()
+    if is_syncing:
+        monkeypatch.setattr(os, "fdatasync", lambda _: (syncing.set(), going_on.wait()))
+        thread = threading.Thread(target=written.sync)
+        thread.start()
+        syncing.wait()
     here, there = socket.socketpair()
     with here, there:
         child = os.fork()
@@ -358,6 +384,9 @@ def test_a_forked_child_holds_nothing_of_its_parent(written, folder):
             os._exit(0)
         try:
             here.recv(6)
+            if is_syncing:
+                going_on.set()
+                thread.join()
             written.close()  # in a killed parent the kernel does
             assert len(taken(folder)) == 1
         finally:
