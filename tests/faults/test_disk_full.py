@@ -64,10 +64,17 @@ def is_refused(play):
 
 
 def revive(machine):
-    """Postgres may end where it cannot write its log; a service manager would start it again."""
-    if machine.process.poll() is not None:
-        machine.start()
-    until(machine.answers, "Postgres accepts connections", every_s=0.02)
+    """Postgres may end where it cannot write its log, now or in a moment: it is started again."""
+
+    def is_back():
+        if machine.process.poll() is not None:
+            machine.start()
+        try:
+            return machine.answers()
+        except AssertionError:  # it has ended just now
+            return False
+
+    until(is_back, "Postgres accepts connections", every_s=0.02)
 
 
 def test_a_full_disk_of_the_database_loses_nothing_acknowledged(rig, rng, turn):
