@@ -125,7 +125,7 @@ def _sink():
 
 # ---- a graph of trivial nodes
 
-_NODES, _RUNS = 5, 60
+_NODES, _RUNS, _GRAPH_ROUNDS = 5, 60, 30
 
 
 def _trivial():
@@ -156,8 +156,8 @@ def _graph(stack: Stack) -> Iterator[Figure]:
     rooted = wb.root(runs)
     with connect(stack.url, stack.api_key) as store:
         runs()
-        for number in range(2 * _ROUNDS):
-            say(f"a graph of trivial nodes, round {number + 1} of {2 * _ROUNDS}")
+        for number in range(_GRAPH_ROUNDS):
+            say(f"a graph of trivial nodes, round {number + 1} of {_GRAPH_ROUNDS}")
             bare.append(runs())
             with wb.record(store, name="trivial nodes"):
                 mine.append(rooted(None))
