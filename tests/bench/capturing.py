@@ -15,7 +15,8 @@ import threading
 import time
 import urllib.request
 from collections import deque
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 
 TEXT = "what the model was asked and what it said of it ".ljust(50) * 20  # 1 kB
 ROOTS, BURST, LONG = 20, 100, 5000
@@ -154,6 +155,31 @@ def timed(root, job):
         return job() if inside is None else inside(job)
 
 
+def parts(call):
+    """Return the µs of processor time a call takes on each thread, and in the kernel for all."""
+    before = _threads()
+    burst(call, LONG)
+    time.sleep(1)  # until it is sent
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
+    found = {"in the kernel, of all threads": 0.0}
+    for thread, (user, kernel) in _threads().items():
+        own_user, own_kernel = before.get(thread, (0, 0))
+        name = names.get(thread, "others")
+        found[name] = found.get(name, 0.0) + (user - own_user) / LONG
+        found["in the kernel, of all threads"] += (kernel - own_kernel) / LONG
+    return found
+
+
+def _threads():
+    tick_us = 1e6 / os.sysconf("SC_CLK_TCK")
+    found = {}
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            fields = (thread / "stat").read_text().rpartition(")")[2].split()
+            found[int(thread.name)] = int(fields[11]) * tick_us, int(fields[12]) * tick_us
+    return found
+
+
 def main(subject: str) -> None:
     root, call, async_call, end = SUBJECTS[subject]()
     timed(root, lambda: burst(call, BURST))  # warm
@@ -167,6 +193,8 @@ def main(subject: str) -> None:
     short = [both(BURST) for _ in range(ROOTS)]
     before = time.process_time()
     long = [both(LONG) for _ in range(2)]
+    used_by = timed(root, lambda: parts(call)) if subject == "product" else {}
+    before += sum(used_by.values()) * LONG / 1e6
     end()
     used = time.process_time() - before
     print(
@@ -177,6 +205,7 @@ def main(subject: str) -> None:
                 "sync_long": [1e6 * one[0] / LONG for one, _ in long],
                 "async_long": [1e6 * one[0] / LONG for _, one in long],
                 "thread_long": [1e6 * one[1] / LONG for one, _ in long],
+                "parts": used_by,
                 "cpu": 1e6 * used / (2 * 2 * LONG),
             }
         )
