@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from workbench.hashing import digest_of, dumps_in_order, is_sha256
+from workbench.sharing.beginnings import WORTH, shared_beginning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     Path = tuple[Any, ...]
     # what becomes of a message's form
     Change = Callable[[dict[str, Any]], dict[str, Any]]
-
-_WORTH = 2  # a reference is about as long as a message that is named
 
 
 class OutputFolding:
@@ -67,19 +66,10 @@ class OutputFolding:
         if not any(_said(item) is not None for item in value):
             return [self._begun(item, (*path, at), lists) for at, item in enumerate(value)]
         lists[path] = items = [dumps_in_order(item) for item in value]
-        shared = _shared(items, self._latest.get(path, []))
-        if shared < _WORTH:
+        shared = shared_beginning(items, self._latest.get(path, []))
+        if shared < WORTH:
             return value
         return [_earlier(self._step_id, shared), *value[shared:]]
-
-
-def _shared(one: list[bytes], other: list[bytes]) -> int:
-    count = 0
-    for mine, theirs in zip(one, other, strict=False):
-        if mine != theirs:
-            break
-        count += 1
-    return count
 
 
 def _earlier(step_id: str, first: int) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from workbench.sharing.beginnings import WORTH, shared_beginning
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,7 +23,6 @@ REFERENCE = '{"call":'
 
 _MISSING = "missing: "
 _LANES = 64  # what is remembered of the others would only grow
-_WORTH = 2  # a reference is about as long as a digest
 
 
 class Folding:
@@ -59,22 +60,13 @@ class Folding:
 def _folded(request: Request, step_id: str, known: Request) -> Request:
     folded = request
     messages = request["messages"]
-    shared = _shared(messages, known["messages"])
-    if shared >= _WORTH:
+    shared = shared_beginning(messages, known["messages"])
+    if shared >= WORTH:
         begin = {"call": step_id, "first": shared}
         folded = {**folded, "messages": [begin, *messages[shared:]]}
     if request.get("tools") and request["tools"] == known.get("tools"):
         folded = {**folded, "tools": {"call": step_id}}
     return folded
-
-
-def _shared(one: list[str], other: list[str]) -> int:
-    count = 0
-    for mine, theirs in zip(one, other, strict=False):
-        if mine != theirs:
-            break
-        count += 1
-    return count
 
 
 class Unfolding:
