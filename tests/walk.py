@@ -24,6 +24,7 @@ from speaking import a_message, a_model_call, event, wire
 from workbench_server.app import make_app
 from workbench_server.configuration import Configuration
 from workbench_server.listening import bind
+from workbench_server.protocol import Protocol
 from workbench_server.storage import open_storage
 from workbench_server.worker.lake import open_lake
 from workbench_server.worker.snapshot import Worker, snapshot
@@ -42,7 +43,8 @@ def run_id(number):
 
 
 ENDED, OPEN, FORK, SUPERSEDED, UNBORN, GAP, CANCELLED, ONLY_OTHER = map(run_id, range(1, 9))
-FOLLOWED, UNBORN_TOO, ONLY_OTHER_TOO = map(run_id, range(9, 12))
+FOLLOWED, UNBORN_TOO, ONLY_OTHER_TOO, DUE = map(run_id, range(9, 13))
+JOB = UUID(int=30, version=4)
 NOBODY_S = str(UUID(int=99, version=4))
 SHARED_BYTES, OTHER_BYTES = b"shared", b"FOREIGN bytes"
 SHARED, SPARE = a_message("shared", "assistant"), a_message("spare", "assistant")
@@ -93,6 +95,7 @@ def serving(url, storage):
     server = uvicorn.Server(
         uvicorn.Config(
             make_app(configuration, open_pool=open_anyhow),
+            http=Protocol,
             log_config=None,
             lifespan="on",
             timeout_graceful_shutdown=2,
@@ -144,6 +147,14 @@ def world(database, postgres, folder, *, with_other):
         with psycopg.connect(database.owner_url) as owner:
             # Else it would be by chance that a condition on it lets the other's rows through.
             owner.execute("update runs set changed_at = '2026-01-01', heard_at = '2026-01-01'")
+            # Both asked for a snapshot, and chance gave both jobs the same id.
+            owner.execute("set session_replication_role = replica")
+            owner.execute(
+                "insert into jobs.jobs (workspace_id, job_id, job_key, kind)"
+                " select workspace_id, %s, 'asked', 'snapshot' from workspaces",
+                [JOB],
+            )
+            owner.execute("set session_replication_role = default")
             # The last row of a name wins where rows become an object.
             owner.execute(
                 "update snapshots set updated_at = now() where workspace_id = %s", [OTHER]
@@ -189,7 +200,7 @@ def fill(http, *, mark):
 
 
 def fill_more(http, *, mark):
-    """A run that goes on; in the other workspace it has ended. And one with a gap."""
+    """A run that goes on; in the other workspace it has ended. One with a gap; one that is due."""
     create(http, OPEN, mark=mark, session="s")
     create(http, CANCELLED, mark=mark)
     create(http, GAP, mark=mark)
@@ -199,6 +210,8 @@ def fill_more(http, *, mark):
     new = dict([NEW]) if mark == MARK else {}
     append(http, CANCELLED, [event("run_started", 1, {"input": mark})], new)
     append(http, GAP, [event("run_started", 1, {"input": mark}), ended(2, w=2, late=3)])
+    # Not in the lake yet, in either workspace.
+    whole(http, DUE, mark=mark)
     create(http, FOLLOWED, mark=mark)
     if mark == MARK:
         append(http, OPEN, [event("step_started", 1, {}, step_id="t", writer="theirs")])

@@ -4,8 +4,8 @@ Every condition on the workspace in every named query and function is taken away
 walk over all routes has to notice.
 """
 
+import itertools
 import re
-import signal
 from contextlib import contextmanager
 from importlib import resources
 
@@ -15,7 +15,8 @@ import pytest
 import walk
 from workbench_server.migrate import own_migrations
 from workbench_server.queries import queries
-from workbench_server.worker.snapshot import snapshot
+from workbench_server.worker import snapshot as snapshots
+from workbench_server.worker.snapshot import run_job
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +88,7 @@ def change(world):
 
 def lake_of(world):
     """Let the worker write what is due, and return what the lake then holds."""
-    snapshot(world.worker, walk.OWN)
+    run_job(world.worker, walk.OWN, job_id=walk.JOB)
     tables = {}
     for name in ("runs", "events", "messages"):
         rows = world.worker.lake.table(walk.OWN, name).scan().to_arrow().to_pylist()
@@ -117,16 +118,20 @@ def tenant_tables(owner):
 
 
 class Saved:
-    """A copy of all rows; tells whether the other's changed, and puts them back."""
+    """A copy of all rows, and of where the lake stood; tells if the other's changed; puts all back."""
 
     def __init__(self, world):
         self.url, self.keys = world.owner_url, world.app.state.keys
         with psycopg.connect(self.url) as owner:
             owner.execute("create schema saved")
-            self.tables = [*tenant_tables(owner), "jobs.procrastinate_jobs"]
+            self.tables = [*tenant_tables(owner), "jobs.procrastinate_jobs", "lake.iceberg_tables"]
             for table in self.tables:
                 # The other's rows come first, but where rows become an object and the last wins.
-                order = {"jobs.procrastinate_jobs": "id", "public.snapshots": "workspace_id desc"}
+                order = {
+                    "jobs.procrastinate_jobs": "id",
+                    "lake.iceberg_tables": "table_name",
+                    "public.snapshots": "workspace_id desc",
+                }
                 owner.execute(
                     f"create table saved.{table.partition('.')[2]} as"
                     f" select * from {table} order by {order.get(table, 'workspace_id')}"
@@ -172,6 +177,16 @@ EQUIVALENT = {
     ("revoke_key", 1): "the change after it finds no such key in this workspace",
     ("revoke_key", 3): "the look before it found the key in this workspace",
     ("append_batches", 0): "a lock, and nothing else",
+    ("worker.count_messages", 0): "a lock, and nothing else",
+    (
+        "worker.bodies",
+        0,
+    ): "more than is needed: what a run names is there, and a digest has one body",
+    ("worker.bodies", 1): "a digest that a run is linked with is there, and has one body",
+    (
+        "worker.bodies",
+        2,
+    ): "more than is needed: what a run names is there, and a digest has one body",
     ("listing.says_often", 0): "asked of words said ten thousand times: see test_queries_of_runs",
     ("said_often", 0): "it only chooses between two ways to ask; each is bound by itself",
 }
@@ -322,9 +337,9 @@ def is_noticed(alone, world, saved, *, lake):
     if is_look_unlike(alone, world):
         return True
     try:
-        with at_most(seconds=30):
+        with claims_at_most(20):
             return is_change_unlike(alone, world, saved, lake=lake)
-    except (httpx.HTTPError, ValueError, LookupError, psycopg.Error, _TooLong):
+    except (httpx.HTTPError, ValueError, LookupError, psycopg.Error, _TooOften):
         return True
     finally:
         saved.restore()
@@ -339,26 +354,25 @@ def is_change_unlike(alone, world, saved, *, lake):
     return lake and (lake_of(world) != alone.lake or bool(saved.changed_others()))
 
 
-class _TooLong(BaseException):
-    """Not an error that a library could take for its own: while pyiceberg tidies up, it takes any."""
+class _TooOften(Exception):
+    """A worker that finds the other's runs again and again would never come to an end."""
 
 
 @contextmanager
-def at_most(*, seconds):
-    """A worker that finds the other's runs again and again would never come to an end."""
+def claims_at_most(most):
+    """Let the worker claim runs no more often than that."""
+    claim, claims = snapshots._claim, itertools.count(1)
 
-    def stop(*_):
-        raise _TooLong
+    def bounded(connection, workspace_id):
+        if next(claims) > most:
+            raise _TooOften
+        return claim(connection, workspace_id)
 
-    before = signal.signal(signal.SIGALRM, stop)
-    # Again and again: what is raised while an object goes is only printed.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+    snapshots._claim = bounded
     try:
         yield
     finally:
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        snapshots._claim = claim
 
 
 def is_look_unlike(alone, world):
