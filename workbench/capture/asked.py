@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import weakref
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     # a message's digest, its body, and whether it lost something
     Pooled = tuple[str, dict[str, Any], bool]
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 class Asked(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it holds no circles
     """A request at the agent's boundary, as bytes: made before the agent can change anything.
@@ -38,7 +41,7 @@ class Asked(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it holds no ci
     name: str
     written: bytes = b""
     parsed: dict[str, Any] | None = None
-    bodies: Mapping[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    bodies: Mapping[str, dict[str, Any]] = _NOTHING
     effect: Effect = "unknown"
     lossy: bool = False
     tool_call_id: str | None = None

@@ -23,7 +23,6 @@ from workbench.capture.record import (
 )
 from workbench.capture.redacting import writer_of
 from workbench.capture.session import Session
-from workbench.capture.witness import Witness
 from workbench.errors import StoreError, UsageError
 from workbench.schema import RunHeader
 
@@ -208,7 +207,6 @@ class OpenRun:
         journal = Journal(sink, redact=self._redact)
         self._session = BlockSession(journal, effects=self._effects, on_error=self._on_error)
         self._session.journal.hold()
-        self._session.witness = Witness(self._session)
         self._stack.enter_context(intercept.installed())
         self._stack.enter_context(intercept.roots_installed())
         former = scope.inhabit(scope.Scope(self._session, scope.Place("root")))

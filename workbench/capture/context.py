@@ -12,7 +12,6 @@ from workbench.capture import children, intercept, scope
 from workbench.capture.effects import Effects
 from workbench.capture.record import RecordingWarning, tell
 from workbench.capture.session import Session
-from workbench.capture.witness import Witness
 from workbench.errors import WorkbenchError
 from workbench.schema import RunHeader  # noqa: TC001 - msgspec reads it
 
@@ -121,7 +120,6 @@ class Joined:
         sink = store.writer(handed.run)  # as the other process said it, to the letter
         journal = children.ChildJournal(sink, lane=handed.lane, redact=self._redact)
         session = Session(journal, effects=Effects(self._effects), on_error=self._on_error)
-        session.witness = Witness(session)
         order: Any = handed.order
         place = scope.Place(handed.lane, step_id=handed.step_id, order=order)
         self._session = session

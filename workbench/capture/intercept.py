@@ -88,7 +88,6 @@ class _Installed:
                     self._uninstall()
 
     def _install(self) -> None:
-        witness.install()
         for owner, name, wrapper in self._other():
             self._replace(owner, name, wrapper)
         for base, entries in self._entries.items():
@@ -146,7 +145,7 @@ def _subclasses(base: type) -> Iterator[type]:
 
 
 def _others() -> Iterable[tuple[Any, str, Wrapper]]:
-    for part in (spawn, queues, nodes, graphs, humans):
+    for part in (spawn, queues, nodes, graphs, humans, witness):
         yield from part.targets()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from workbench.capture.asked import Asked, MessagePool
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 class Came(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it holds no circles
     """What a call gave back or raised, in stored form.
@@ -32,8 +35,8 @@ class Came(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it holds no cir
     exception: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     message_id: str | None = None
-    bodies: Mapping[str, dict[str, Any]] = msgspec.field(default_factory=dict)
-    tokens: Mapping[str, float] = msgspec.field(default_factory=dict)
+    bodies: Mapping[str, dict[str, Any]] = _NOTHING
+    tokens: Mapping[str, float] = _NOTHING
     lossy: bool = False
 
     def __post_init__(self) -> None:

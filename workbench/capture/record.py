@@ -24,7 +24,6 @@ from workbench.capture.effects import Effects
 from workbench.capture.journal import Journal
 from workbench.capture.redacting import writer_of
 from workbench.capture.session import Session
-from workbench.capture.witness import Witness
 from workbench.errors import StoreError
 from workbench.redaction import Wanted
 from workbench.schema import RunHeader
@@ -118,7 +117,6 @@ def record_into(
     """Record one call of an agent into a writer, and close it."""
     journal = Journal(sink, redact=redact)
     session = Session(journal, effects=Effects(effects), on_error=on_error)
-    session.witness = Witness(session)
     write_root_start(
         session, agent, call, code.fingerprint(agent.target, entry_point=agent.entry_point)
     )

@@ -19,6 +19,7 @@ from workbench.capture.effects import Effects
 from workbench.capture.humans import PAUSED, Humans
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from workbench.capture.journal import Journal
@@ -43,25 +44,35 @@ class Answer:
     source: RecordedCall | None = None
 
 
-class Opened(msgspec.Struct, kw_only=True, eq=False):
+class Opened(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """A call that was asked and has not come back yet.
 
-    ``streams`` says whether its outcome is asked for in pieces, ``stream`` holds those that came.
+    ``stream`` holds the pieces that came, where its outcome is asked for in pieces. Python's
+    collector is not told of a call, since thousands may wait to be written, and nothing that it
+    holds leads back to it: but for the pieces of a stream, which are the agent's (`_Streaming`).
     """
 
     session: Session
     asked: Asked
     place: scope.Place
-    streams: bool = False
     stream: Stream | None = None
     started: float = 0.0
     answer: Answer | None = None
-    labels: dict[str, Any] = msgspec.field(default_factory=dict)
+    labels: Mapping[str, Any] | None = None
     lane: str = ""
     parent_step_id: str | None = None
     ordinal: int = 0
     order: Order = "declared"
     step_id: str = ""
+
+    @property
+    def streams(self) -> bool:
+        """Whether its outcome is asked for in pieces."""
+        return self.stream is not None
+
+
+class _Streaming(Opened, kw_only=True, eq=False, gc=True):
+    """A call that streams."""
 
 
 @dataclass(slots=True)
@@ -115,7 +126,6 @@ class Session:
         self._inferred = 0
         self._strays: dict[tuple[str, scope.Work], scope.Place] = {}
         self.calls = 0
-        self.witness: Any = None
         self.handed_on: set[str] = set()  # lanes that other processes may join in
         children.watch(self)
 
@@ -134,7 +144,10 @@ class Session:
         place, work = scope.place_of(here), scope.who()
         if here.owner != work:
             place = scope.beside(here, place, work)
-        opened = Opened(session=self, asked=asked, place=place, streams=streams)
+        if streams:
+            opened: Opened = _Streaming(session=self, asked=asked, place=place, stream=Stream())
+        else:
+            opened = Opened(session=self, asked=asked, place=place)
         with self.lock:
             self._number(opened, work)
         self.answer(opened)
@@ -316,5 +329,5 @@ class Session:
 
 def _stream(opened: Opened) -> Stream:
     if opened.stream is None:
-        opened.stream = Stream()
+        raise RuntimeError("only a call that streams has pieces")
     return opened.stream

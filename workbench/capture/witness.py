@@ -1,92 +1,55 @@
-"""An independent witness: LangChain's own callbacks tell what started.
+"""An independent witness: what LangChain tells its callbacks of, before they are called.
 
-A model, tool or retriever that starts outside a recorded call is a gap in the recording.
+A model, tool or retriever that starts outside a recorded call is a gap in the recording. It is told
+at the managers of the callbacks and is no callback itself: with one, each node of a graph would
+build managers for it.
 """
-
-# ruff: noqa: ARG002
-# LangChain passes what it passes: a handler takes it all
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Any, cast
+import functools
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.tracers.context import register_configure_hook
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager
 
 from workbench.capture import scope
 
 if TYPE_CHECKING:
-    from contextvars import ContextVar
+    from collections.abc import Callable
 
-    from workbench.capture.session import Session
-
-
-class Witness(BaseCallbackHandler):
-    """Counts what starts, for one session."""
-
-    run_inline = True
-    raise_error = False
-
-    @property
-    def ignore_chain(self) -> bool:
-        """Graphs, nodes and chains are no business of the witness, and there are many."""
-        return True
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.started = 0
-
-    # ---- gaps
-
-    def _saw(self, kind: str, name: str | None) -> None:
-        if self._session.closed:
-            return
-        self.started += 1
-        here = scope.current()
-        if here is None or not here.in_call:
-            self._session.gap(kind, name, reason="started without a recorded call")
-
-    def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
-        """Count a chat model that starts."""
-        self._saw("model", _name(serialized, kwargs))
-
-    def on_llm_start(self, serialized: Any, prompts: Any, **kwargs: Any) -> None:
-        """Count a text model that starts."""
-        self._saw("model", _name(serialized, kwargs))
-
-    def on_tool_start(self, serialized: Any, input_str: Any, **kwargs: Any) -> None:
-        """Count a tool that starts."""
-        self._saw("tool", _name(serialized, kwargs))
-
-    def on_retriever_start(self, serialized: Any, query: Any, **kwargs: Any) -> None:
-        """Count a retriever that starts."""
-        self._saw("retriever", _name(serialized, kwargs))
+_KINDS = {
+    "on_chat_model_start": "model",
+    "on_llm_start": "model",
+    "on_tool_start": "tool",
+    "on_retriever_start": "retriever",
+}
 
 
-def _name(serialized: Any, kwargs: dict[str, Any]) -> str | None:
-    return kwargs.get("name") or (serialized or {}).get("name")
+def _saw(kind: str, serialized: Any, options: dict[str, Any]) -> None:
+    here = scope.current()
+    if here is not None and not here.in_call:
+        name = options.get("name") or (serialized or {}).get("name")
+        here.session.gap(kind, name, reason="started without a recorded call")
 
 
-class _OfSession:
-    """Stands where LangChain looks for a context variable: the witness of the current session."""
+def _seen(kind: str) -> Callable[[Any], Any]:
+    """Return a wrapper; that of an asynchronous entry looks when it is called, too."""
 
-    name = "workbench_witness"
+    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def started(self: Any, serialized: Any, *args: Any, **kwargs: Any) -> Any:
+            _saw(kind, serialized, kwargs)
+            return original(self, serialized, *args, **kwargs)
 
-    def get(self) -> Witness | None:
-        here = scope.current()
-        witness: Witness | None = getattr(here.session, "witness", None) if here else None
-        return witness
+        return started
+
+    return wrap
 
 
-_lock = threading.Lock()
-_registered = False
-
-
-def install() -> None:
-    """Make LangChain ask for the witness of the current session, once in a process."""
-    global _registered  # noqa: PLW0603 - LangChain has no way to take a hook back
-    with _lock:
-        if not _registered:
-            register_configure_hook(cast("ContextVar[Any]", _OfSession()), inheritable=True)
-            _registered = True
+def targets() -> list[tuple[Any, str, Callable[[Any], Any]]]:
+    """Return what is replaced while a session runs: (owner, attribute, wrapper)."""
+    return [
+        (manager, name, _seen(kind))
+        for manager in (CallbackManager, AsyncCallbackManager)
+        for name, kind in _KINDS.items()
+    ]

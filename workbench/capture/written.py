@@ -46,8 +46,9 @@ def call_started(opened: Opened) -> Written:
         "order": opened.order,
         "status": "running",
         "signature": asked.signature,
-        **opened.labels,
     }
+    if opened.labels:
+        fields.update(opened.labels)
     return fields, b'{"request":%b}' % asked.written, asked.bodies
 
 
@@ -71,9 +72,11 @@ def call_ended(opened: Opened, came: Came, status: str, took_ms: float) -> Writt
         "content_hash": hashing.content_hash_of_written(
             asked.kind, asked.name, asked.written, came.content
         ),
-        **came.tokens,
-        **opened.labels,
     }
+    if came.tokens:
+        fields.update(came.tokens)
+    if opened.labels:
+        fields.update(opened.labels)
     return fields, came.payload, came.bodies
 
 
@@ -93,8 +96,9 @@ def chunk(opened: Opened, payload: bytes) -> Written:
         "name": opened.asked.name,
         "lane": opened.lane,
         "ordinal": opened.ordinal,
-        **opened.labels,
     }
+    if opened.labels:
+        fields.update(opened.labels)
     return fields, payload, _NO_BODIES
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.capture import agents, code, humans, outside, running
 from workbench.capture.record import run_in_session, write_root_end, write_root_start
-from workbench.capture.witness import Witness
 from workbench.replay import divergence as d
 from workbench.replay import guard, normal, outputs, savers, sleeps
 
@@ -53,7 +52,6 @@ def play(
         The new run could not be stored.
     """
     source.require_replayable()
-    session.witness = Witness(session)
     call = agents.RootCall.restored(source.started, source.bodies)
     for found in changed_code(source, now):
         session.note(found)

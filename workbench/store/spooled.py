@@ -342,6 +342,11 @@ def _pieces(
     events: Sequence[Event], bodies: Mapping[str, Body], *, most: int
 ) -> Iterator[tuple[bytes, int, int]]:
     """Yield lines in pieces of a bounded size, with the numbers of their first and last event."""
+    if not bodies and sum(len(event.payload) for event in events) < most:
+        lines = _encoder.encode_lines(events)  # as a rule, all of it goes together
+        if len(lines) <= most:
+            yield lines, events[0].writer_seq, events[-1].writer_seq
+            return
     parts: list[bytes] = []
     size, first = 0, events[0].writer_seq
     for digest, body in bodies.items():

@@ -81,8 +81,7 @@ def test_a_job_that_began_when_it_was_recorded_is_not_cancelled_in_the_queue(
 def test_with_the_interception_off_the_same_replay_goes_red(folders, world, poison, monkeypatch):
     run = wb.record(folders, agents.desk_graph, agents.question())
     poison()
-    nothing = type("Off", (), {"__enter__": lambda s: s, "__exit__": lambda *_: None})
-    monkeypatch.setattr(intercept, "installed", nothing)
+    monkeypatch.setattr(intercept._installed, "_entries", {})
     result = wb.replay(run, agents.desk_graph)
     assert not result.identical
     assert {found.kind for found in result.divergences} == {"capture_gap"}, "the witness saw it"
