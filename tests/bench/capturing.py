@@ -1,8 +1,9 @@
 """One subject's calls, timed in a process of its own: ``python tests/bench/capturing.py SUBJECT``.
 
-The subjects are the product, a floor that only serialises and sends behind, and OpenTelemetry's
-batching span processor; each call takes a text of 1 kB and gives one back. ``URL`` in the
-environment is where the floor and OpenTelemetry send to. What was measured is one line of JSON.
+The subjects are the product, a floor that only serialises and sends behind, the least that sealed
+events need, and OpenTelemetry's batching span processor; each call takes a text of 1 kB and gives
+one back. ``URL`` in the environment is where all but the product send to. What was measured is one
+line of JSON.
 """
 
 from __future__ import annotations
@@ -97,6 +98,29 @@ def floor():
     return nullcontext, call, async_call, end
 
 
+def needed():
+    import orjson
+    from least import Least
+
+    least = Least(os.environ["URL"])
+
+    def keep(question, turn, value):
+        asked = orjson.dumps({"question": question, "turn": turn}, option=orjson.OPT_SORT_KEYS)
+        least.take(asked, orjson.dumps(value))
+
+    def call(question, turn):
+        value = answer(question, turn)
+        keep(question, turn, value)
+        return value
+
+    async def async_call(question, turn):
+        value = await async_answer(question, turn)
+        keep(question, turn, value)
+        return value
+
+    return nullcontext, call, async_call, least.close
+
+
 def telemetry():
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
@@ -125,7 +149,13 @@ def telemetry():
     return nullcontext, call, async_call, provider.shutdown
 
 
-SUBJECTS = {"bare": bare, "product": product, "floor": floor, "telemetry": telemetry}
+SUBJECTS = {
+    "bare": bare,
+    "product": product,
+    "floor": floor,
+    "needed": needed,
+    "telemetry": telemetry,
+}
 
 
 # ---- what is timed

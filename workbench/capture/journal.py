@@ -50,10 +50,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("workbench.capture")
 
 _BATCH = 500
-# Between two looks at the queue: what a killed process may take with it, and what keeps the
-# journal's thread from taking turns with an agent that makes a burst of calls. Short, so that its
-# work is done while the agent waits for a model, and not when that answers.
+# Between two looks at the queue: short, so that its work is done while the agent waits for a model,
+# and not when that answers. While the agent makes one call after the other, some such pauses keep
+# the journal's thread from taking turns with it; they bound what a killed process takes with it.
 _PAUSE_S = 0.005
+_MOST_PAUSES = 3
 _LAST_TRY_S, _LONGEST_LAST_TRY_S = 1.5, 4.0
 _LAST_RETRY_S = 0.1
 _LONGEST_CLOSE_S = 5.0  # whatever hangs: nobody waits longer for the end of a recording
@@ -289,11 +290,16 @@ class Journal:
         self._close_sink()
 
     def _wait(self) -> None:
-        """Wait for events, and for a moment more for those that come with them."""
+        """Wait for events, and for as long as more of them come; not for long."""
         urgent = self._bell.get()
-        with suppress(Empty):
-            while not urgent:
+        for _ in range(_MOST_PAUSES):
+            if urgent:
+                break
+            known = len(self._queue)
+            with suppress(Empty):
                 urgent = self._bell.get(timeout=_PAUSE_S)
+            if len(self._queue) == known:
+                break
         self._rung = False
 
     def _last_try(self) -> None:

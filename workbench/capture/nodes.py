@@ -61,7 +61,7 @@ def _entered(task: Any) -> Visit | None:
     try:
         metadata = task.config["metadata"]
         namespace = metadata["langgraph_checkpoint_ns"]
-        place = here.session.visits.place(here.place, namespace, metadata)
+        place = here.session.visits.enter(here.place, namespace, metadata)
     except Exception as error:  # noqa: BLE001 - capture never breaks the agent
         here.session.gap("step", getattr(task, "name", None), reason=repr(error))
         return None
@@ -100,6 +100,7 @@ def _raised(visit: Visit, error: BaseException) -> None:
 def _end(visit: Visit, status: str, body: dict[str, Any] | None = None) -> None:
     took_ms = max(0.0, (perf_counter() - visit.started) * 1000)
     visit.place.unsaid = visit.place.inside = None
+    visit.session.visits.leave(visit.place)
     visit.session.journal.take(written.visit_ended, visit, status, took_ms, body)
 
 

@@ -27,7 +27,8 @@ def _watching() -> tuple[scopes.Scope, BlockSession] | None:
 
 
 def rooted(method: agents.Entry) -> Callable[[Any], Any]:
-    """Return a wrapper for one way of calling a root."""
+    """Return a wrapper for one way of calling a root; every part of a graph comes by here."""
+    raw = scopes.raw
 
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         if method == "call":
@@ -41,8 +42,8 @@ def rooted(method: agents.Entry) -> Callable[[Any], Any]:
 
         @functools.wraps(original)
         def entry(self: Any, *args: Any, **kwargs: Any) -> Any:
-            here = scopes.raw()
-            if here is not None and here.in_root:  # every part of a graph comes by here
+            here = raw()
+            if here is not None and here.in_root:
                 return original(self, *args, **kwargs)
             watching = _watching()
             if watching is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import itertools
 import threading
 from contextvars import ContextVar
@@ -21,6 +22,8 @@ from weakref import WeakValueDictionary
 from langchain_core.runnables.config import var_child_runnable_config
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from workbench.capture.nodes import Visit
     from workbench.capture.session import Session
     from workbench.schema import Order
@@ -33,10 +36,9 @@ class Place:
     """A lane of one visit: its path, the LangGraph visit it lies in, and how many it spawned."""
 
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_base",
-        "_children",
-        "_handed",
         "inside",
         "namespace",
         "order",
@@ -62,15 +64,24 @@ class Place:
         self.unsaid: Visit | None = None  # a node nothing was written of yet
         # the scope of what a call made here does, which is no call of its own
         self.inside: Scope | None = None
-        self._children, self._handed = itertools.count(1), itertools.count(1)
+
+    @property
+    def has_spawned(self) -> bool:
+        """Whether work was spawned here, or put into a queue."""
+        return bool(self.__dict__)
 
     def child(self) -> Place:
         """Return the lane of the next piece of work that is spawned here."""
-        return self._below(f"{next(self._children)}")
+        return self._below(f"{next(self._count('spawned'))}")
 
     def handed_over(self) -> Place:
         """Return the lane of the next piece of work that is put into a queue here."""
-        return self._below(f">{next(self._handed)}")
+        return self._below(f">{next(self._count('handed'))}")
+
+    def _count(self, what: str) -> Iterator[int]:
+        """Return a count that is begun once, whichever thread asks first; most are never begun."""
+        counts: Iterator[int] = self.__dict__.setdefault(what, itertools.count(1))
+        return counts
 
     def _below(self, segment: str) -> Place:
         return Place(
@@ -82,10 +93,12 @@ class Place:
 
     def restart(self) -> None:
         """Count what is spawned here from the beginning: a node that waited runs again."""
-        self._children, self._handed = itertools.count(1), itertools.count(1)
+        self.__dict__.clear()
 
     def within(self, step_id: str) -> Place:
         """Return the same lane inside a step; what is spawned there is counted with the rest."""
+        self._count("spawned")
+        self._count("handed")
         place = copy.copy(self)
         place.step_id, place.inside = step_id, None
         return place
@@ -147,9 +160,8 @@ def current() -> Scope | None:
     return scope
 
 
-def raw() -> Scope | None:
-    """Return the context variable's own value, which copies of the context share."""
-    return _scope.get()
+raw = _scope.get
+"""Return the context variable's own value, which copies of the context share."""
 
 
 def enter(scope: Scope | None) -> Scope | None:
@@ -257,7 +269,8 @@ class Visits:
 
     def __init__(self) -> None:
         self.waiting: dict[str, Visit] = {}  # for a person
-        self._places: WeakValueDictionary[str, Place] = WeakValueDictionary()
+        self._entered: dict[str, Place] = {}
+        self._others: WeakValueDictionary[str, Place] = WeakValueDictionary()
         # keys of the nodes' results that this session saw put into a cache
         self.kept: set[tuple[Any, str]] = set()
         self._threads: set[tuple[int, str]] = set()
@@ -273,30 +286,46 @@ class Visits:
     def place(self, outer: Place, namespace: str, metadata: dict[str, Any]) -> Place:
         """Return the lane of a visit; ``outer`` is the lane of the code the graph was called in."""
         with self.lock:
-            return self._placed(outer, namespace, metadata)
+            found = self._entered.get(namespace) or self._others.get(namespace)
+            if found is None:
+                found = self._others[namespace] = self._placed(outer, namespace, metadata)
+            return found
+
+    def enter(self, outer: Place, namespace: str, metadata: dict[str, Any]) -> Place:
+        """Return the lane of a visit that begins, or goes on: it is known until it is left."""
+        with self.lock:
+            found = self._entered.get(namespace) or self._others.get(namespace)
+            if found is None:
+                found = self._placed(outer, namespace, metadata)
+            self._entered[namespace] = found
+            return found
+
+    def leave(self, place: Place) -> None:
+        """End a visit; what it spawned may go on, and finds its lane for as long as it does."""
+        with self.lock:
+            if self._entered.pop(place.namespace, None) is not None and place.has_spawned:
+                self._others[place.namespace] = place
 
     def _placed(self, outer: Place, namespace: str, metadata: dict[str, Any]) -> Place:
-        known = self._places.get(namespace)
-        if known is not None:
-            return known
         head, _, last = namespace.rpartition("|")
         while head and head.rpartition("|")[2].isdigit():
             # LangGraph numbers repeated calls of a subgraph in one node; they follow one another
             head = head.rpartition("|")[0]
         parent = outer
         if head and head != outer.namespace:
-            parent = self._placed(outer, head, {})
-        segment = _segment(last.partition(":")[0], metadata.get("langgraph_path"))
+            parent = self.place(outer, head, {})
+        segment = _segment(last.partition(":")[0])
+        index = _push_index(metadata.get("langgraph_path"))
+        if index is not None:
+            segment = f"{segment}[{index}]"
         place = Place(f"{parent.path}/{segment}", namespace=namespace)
         place.outer = parent
-        self._places[namespace] = place
         return place
 
 
-def _segment(node: str, path: Any) -> str:
-    name = f"'{node}'" if node.isdigit() or node[:1] in "?'>" else node.replace("/", "%2F")
-    index = _push_index(path)
-    return name if index is None else f"{name}[{index}]"
+@functools.lru_cache(1024)
+def _segment(node: str) -> str:
+    return f"'{node}'" if node.isdigit() or node[:1] in "?'>" else node.replace("/", "%2F")
 
 
 def _push_index(path: Any) -> int | None:

@@ -44,7 +44,7 @@ THREAD_NAME = "workbench-journal-delivery"
 
 log = logging.getLogger("workbench.spool")
 
-_GATHER_S = 0.01
+_GATHER_S = 0.1
 _REFUSED_WITHIN_S = 0.5  # how long whoever begins a run waits to hear that it may not
 _LAST_TRY_S = 3.0  # how long whoever ends one waits for what is not delivered yet
 _SHORT_PAUSE_S = 0.2
