@@ -41,6 +41,10 @@ def figures(stack: Stack | None = None) -> Iterator[Figure]:
                      value=whole.lists, unit="bytes",
                      baseline="the sum of its distinct messages",
                      baseline_value=whole.messages)  # fmt: skip
+        yield Figure(figure=f"{what}: of these, the events' envelopes: places, times, hashes",
+                     value=whole.envelopes, unit="bytes",
+                     baseline="the sum of its distinct messages",
+                     baseline_value=whole.messages)  # fmt: skip
         yield Figure(figure=f"{what}: bytes recorded", value=whole.total, unit="bytes",
                      baseline="one of half as many turns", baseline_value=half.total,
                      wanted="2 x: it grows linearly")  # fmt: skip
@@ -70,7 +74,7 @@ class _Scales:
     run_id = "conversation"
 
     def __init__(self) -> None:
-        self.total = self.messages = self.lists = 0
+        self.total = self.messages = self.lists = self.envelopes = 0
 
     def append(self, events: Any, bodies: Any = None) -> None:
         for digest, body in (bodies or {}).items():
@@ -78,7 +82,9 @@ class _Scales:
             self.messages += len(raw)
             self.total += len(_encoder.encode({"bodies": {digest: body}})) + 1
         for event in events:
-            self.total += len(_encoder.encode(event)) + 1
+            line = len(_encoder.encode(event)) + 1
+            self.total += line
+            self.envelopes += line - len(event.payload)
             if event.event_type == "call_started":
                 listed = msgspec.json.decode(event.payload)["request"].get("messages")
                 self.lists += len(hashing.dumps(listed))

@@ -14,7 +14,7 @@ from shelf import Shelf
 import workbench as wb
 from workbench import errors
 from workbench.capture import RecordingWarning, journal
-from workbench.capture.scope import Place
+from workbench.capture.scope import Place, Visits
 
 RUNS = int(os.environ.get("WORKBENCH_LANE_RUNS", "15"))
 EACH = [(name, entry) for name, case in shapes.CASES.items() for entry in case.entries]
@@ -125,6 +125,17 @@ def test_c16_a_graph_runs_to_its_end_where_its_store_takes_nothing(world, monkey
         run = wb.record(Gone(), case.agent, case.given, entry=case.entries[0])
     assert run.status == "done"
     assert world.calls >= sum(case.lanes.values())
+
+
+def test_what_a_node_has_spawned_finds_its_lane_again_when_the_node_was_left():
+    visits, outer = Visits(), Place("root")
+    busy, idle = (visits.enter(outer, name, {}) for name in ("busy:1", "idle:1"))
+    assert [busy.child().path, busy.handed_over().path] == ["root/busy/1", "root/busy/>1"]
+    for place in (busy, idle):
+        visits.leave(place)
+    assert visits.place(outer, "busy:1", {}) is busy
+    assert visits.place(outer, "busy:1", {}).child().path == "root/busy/2"
+    assert visits.place(outer, "idle:1", {}).child().path == "root/idle/1"
 
 
 def test_lanes_of_nodes_that_were_left_take_no_room(shelf, world):

@@ -179,6 +179,14 @@ def test_a_stream_that_its_pieces_know_is_ended_when_nobody_reads_it(session):
     until(lambda: "call_ended" in [event.event_type for event in session.journal.sink.events])
 
 
+def test_the_collector_goes_through_no_calls_that_wait_to_be_written(session):
+    def waiting(**how):
+        return session.begin(scopes.raw(), asked(), **how)
+
+    assert not gc.is_tracked(waiting())
+    assert gc.is_tracked(waiting(streams=True)), "its pieces may lead back to it"
+
+
 def test_a_child_s_journal_goes_when_it_is_closed(tmp_path):
     def join():
         sink = Sink()
