@@ -182,6 +182,10 @@ class Freezer:
         return _tagged("object", {"class": type_name(type(value)), "repr": repr_of(value)})
 
     def _deeper(self, value: Any, kind: type) -> Any:
+        if not self._depth and (kind is dict or kind is list):
+            written = dumps_plain_in_order(value)
+            if written is not None:  # as a rule it is JSON already, and this the fastest copy
+                return orjson.loads(written)
         if id(value) in self._open or self._depth > self.deepest:
             self.lossy = True
             return _tagged("cycle" if id(value) in self._open else "deep", type_name(kind))
