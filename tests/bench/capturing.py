@@ -81,21 +81,11 @@ def floor():
         waiting.append(orjson.dumps({"question": question, "turn": turn}))
         waiting.append(orjson.dumps(value))
 
-    def call(question, turn):
-        value = answer(question, turn)
-        keep(question, turn, value)
-        return value
-
-    async def async_call(question, turn):
-        value = await async_answer(question, turn)
-        keep(question, turn, value)
-        return value
-
     def end():
         over.set()
         thread.join()
 
-    return nullcontext, call, async_call, end
+    return nullcontext, *_keeping(keep), end
 
 
 def needed():
@@ -108,6 +98,12 @@ def needed():
         asked = orjson.dumps({"question": question, "turn": turn}, option=orjson.OPT_SORT_KEYS)
         least.take(asked, orjson.dumps(value))
 
+    return nullcontext, *_keeping(keep), least.close
+
+
+def _keeping(keep):
+    """Return `answer` and its twin, each call kept."""
+
     def call(question, turn):
         value = answer(question, turn)
         keep(question, turn, value)
@@ -118,7 +114,7 @@ def needed():
         keep(question, turn, value)
         return value
 
-    return nullcontext, call, async_call, least.close
+    return call, async_call
 
 
 def telemetry():

@@ -28,7 +28,8 @@ _KINDS = {
 def _saw(kind: str, serialized: Any, options: dict[str, Any]) -> None:
     here = scope.current()
     if here is not None and not here.in_call:
-        name = options.get("name") or (serialized or {}).get("name")
+        told = serialized if isinstance(serialized, dict) else {}  # whatever an agent passes
+        name = options.get("name") or told.get("name")
         here.session.gap(kind, name, reason="started without a recorded call")
 
 

@@ -55,9 +55,9 @@ def _put_back():
 class Private(Model):
     """A model that is asked by a method of its own, which tells LangChain's callbacks."""
 
-    def ask(self, messages):
+    def ask(self, messages, *, told=None):
         manager = CallbackManager.configure(inheritable_callbacks=None)
-        [run] = manager.on_chat_model_start({"name": "Private"}, [messages])
+        [run] = manager.on_chat_model_start(told or {"name": "Private"}, [messages])
         answer = self._generate(messages)
         run.on_llm_end(answer)
         return answer.generations[0].message.content
@@ -69,6 +69,7 @@ TOLD = {
     "a stream's entry that was taken before": lambda: len(list(_stream(Streaming(), "x"))),
     "entries that the agent put back": _put_back,
     "a method of its own": lambda: Private().ask(ASKED),
+    "one that tells a name alone": lambda: Private().ask(ASKED, told="Private"),
     "a model that is no chat model": lambda: FakeListLLM(responses=["a"]).invoke("x"),
 }
 
