@@ -71,7 +71,7 @@ with connect(sys.argv[2], os.environ["WORKBENCH_API_KEY"]) as store:
         agent(None)
 print("ended")
 """
-_TIMES = 30
+_TIMES = 150
 
 
 def test_an_agent_may_be_interrupted_anywhere(stack, server, workspace, spool, rng):

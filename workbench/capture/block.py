@@ -209,8 +209,8 @@ class OpenRun:
         self._session.journal.hold()
         self._stack.enter_context(intercept.installed())
         self._stack.enter_context(intercept.roots_installed())
-        former = scope.inhabit(scope.Scope(self._session, scope.Place("root")))
-        self._stack.callback(scope.enter, former)
+        self._stack.callback(scope.put, scope.raw())
+        scope.inhabit(scope.Scope(self._session, scope.Place("root")))
         return self
 
     def __exit__(

@@ -105,14 +105,15 @@ def calling(
             opened = here.session.begin(here, asked)
             if opened.answer is not None:
                 return served(opened)
-            former = scopes.enter(_inside(opened))
+            former = scopes.raw()
             try:
+                scopes.put(_inside(opened))
                 value = original(*args, **kwargs)
             except BaseException as error:
                 here.session.failed(opened, error)
                 raise
             finally:
-                scopes.enter(former)
+                scopes.put(former)
             here.session.ended(opened, value, documents=documents)
             return value
 
@@ -138,14 +139,15 @@ def awaiting(
             opened = here.session.begin(here, asked)
             if opened.answer is not None:
                 return served(opened)
-            former = scopes.enter(_inside(opened))
+            former = scopes.raw()
             try:
+                scopes.put(_inside(opened))
                 value = await original(*args, **kwargs)
             except BaseException as error:
                 here.session.failed(opened, error)
                 raise
             finally:
-                scopes.enter(former)
+                scopes.put(former)
             here.session.ended(opened, value, documents=documents)
             return value
 

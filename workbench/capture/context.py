@@ -124,8 +124,8 @@ class Joined:
         place = scope.Place(handed.lane, step_id=handed.step_id, order=order)
         self._session = session
         self._stack.enter_context(intercept.installed())
-        former = scope.inhabit(scope.Scope(session, place, in_root=True))
-        self._stack.callback(scope.enter, former)
+        self._stack.callback(scope.put, scope.raw())
+        scope.inhabit(scope.Scope(session, place, in_root=True))
 
     def __exit__(
         self,

@@ -138,14 +138,15 @@ def ask_again(session: Session, call: RecordedCall) -> None:
     config: Any = var_child_runnable_config.get() or {}
     namespace = (config.get("metadata") or {}).get("langgraph_checkpoint_ns") or ""
     place = scopes.Place(call.lane, namespace=namespace)
-    former = scopes.enter(scopes.Scope(session, place, in_call=True, in_root=True))
+    former = scopes.raw()
     request = {key: values.thaw(form) for key, form in call.request.items()}
     try:
+        scopes.put(scopes.Scope(session, place, in_call=True, in_root=True))
         # what was answered before is passed over, until LangGraph stops
         while True:
             interrupting(request["value"], request.get("response_schema"))
     finally:
-        scopes.enter(former)
+        scopes.put(former)
 
 
 # ---- resuming

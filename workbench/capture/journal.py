@@ -106,6 +106,11 @@ class Journal:
         self._bell: SimpleQueue[bool | None] = SimpleQueue()
         self._rung = False
         self._over = False
+        # Not the thread's own word: until Python 3.13, Ctrl-C while a thread is asked or waited for
+        # makes it say that it has ended.
+        self._ended, self._end = False, threading.Lock()
+        self._end.acquire()
+        self._process = os.getpid()
         self._overrun = 0
         self._settling: deque[threading.Lock] = deque()
         self._slow = False
@@ -183,7 +188,7 @@ class Journal:
 
         Where nothing can be written there is nothing to wait for.
         """
-        if self.error is not None or self._slow or not self._thread.is_alive():
+        if self.error is not None or self._slow or self._over:
             return
         if self._held:
             self._hold_no_more()
@@ -197,9 +202,10 @@ class Journal:
         """Write what is left and end the thread; `error` says whether anything was lost."""
         self._closing = True
         self._bell.put(True)
-        self._thread.join(_LONGEST_CLOSE_S)
+        if not self._ended and self._end.acquire(timeout=_LONGEST_CLOSE_S):
+            self._end.release()
         _open.discard(self)
-        if self._thread.is_alive() and self.error is None:
+        if not self._ended and self.error is None:
             self.error = Unavailable("the recording could not be written to its end in time")
             self.spooled = int(getattr(self._sink, "waiting", 0))
 
@@ -220,7 +226,7 @@ class Journal:
     @property
     def alive(self) -> bool:
         """Whether its thread still writes: not after `close`, nor in a forked child."""
-        return self._thread.is_alive()
+        return not self._ended and self._process == os.getpid()
 
     @property
     def run_id(self) -> str:
@@ -274,6 +280,13 @@ class Journal:
     # ---- behind the agent
 
     def _work(self) -> None:
+        try:
+            self._write_until_closed()
+        finally:
+            self._over = self._ended = True
+            self._end.release()
+
+    def _write_until_closed(self) -> None:
         while not self._closing:
             self._wait()
             self._write_all()

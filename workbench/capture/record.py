@@ -90,11 +90,12 @@ def run_in_session(
     """Call a root with every boundary of it in this session; ``then`` is how it goes on."""
     with intercept.installed():
         for part in chain((call,), then):
-            former = scope.inhabit(scope.Scope(session, scope.Place("root")))
+            former = scope.raw()
             try:
+                scope.inhabit(scope.Scope(session, scope.Place("root")))
                 ended = running.run_root(target, part)
             finally:
-                scope.enter(former)
+                scope.put(former)
     return ended
 
 

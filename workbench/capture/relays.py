@@ -78,15 +78,16 @@ def relay(begin: Begin, start: Start) -> Generator[Any, Any, Any]:
     live, fed, returned = None, None, None
     try:
         while True:
-            former = scopes.enter(watch.scope)
+            former = scopes.raw()
             try:
+                scopes.put(watch.scope)
                 live = iter(start()) if live is None else live
                 piece = next(live) if fed is None else fed.to(live, send="send", throw="throw")
             except StopIteration as done:
                 returned = done.value
                 break
             finally:
-                scopes.enter(former)
+                scopes.put(former)
             if fed is not None:
                 watch.fed()
             watch.piece(piece)
@@ -111,11 +112,12 @@ def relay(begin: Begin, start: Start) -> Generator[Any, Any, Any]:
 
 
 def _close(watch: Watch, live: Any) -> None:
-    former = scopes.enter(watch.scope)
+    former = scopes.raw()
     try:
+        scopes.put(watch.scope)
         getattr(live, "close", lambda: None)()
     finally:
-        scopes.enter(former)
+        scopes.put(former)
         watch.cancelled()
 
 
@@ -125,15 +127,16 @@ async def arelay(begin: Begin, start: Start) -> AsyncGenerator[Any, Any]:
     live, fed = None, None
     try:
         while True:
-            former = scopes.enter(watch.scope)
+            former = scopes.raw()
             try:
+                scopes.put(watch.scope)
                 live = _aiter(start()) if live is None else live
                 step = anext(live) if fed is None else fed.to(live, send="asend", throw="athrow")
                 piece = await step
             except StopAsyncIteration:
                 break
             finally:
-                scopes.enter(former)
+                scopes.put(former)
             if fed is not None:
                 watch.fed()
             watch.piece(piece)
@@ -157,12 +160,13 @@ async def arelay(begin: Begin, start: Start) -> AsyncGenerator[Any, Any]:
 
 
 async def _aclose(watch: Watch, live: Any) -> None:
-    former = scopes.enter(watch.scope)
+    former = scopes.raw()
     try:
+        scopes.put(watch.scope)
         if hasattr(live, "aclose"):
             await live.aclose()
     finally:
-        scopes.enter(former)
+        scopes.put(former)
         watch.cancelled()
 
 

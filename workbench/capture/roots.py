@@ -91,27 +91,29 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _called(opened: Any, make: Callable[[], Any]) -> Any:
-    former = scopes.inhabit(opened.scope)
+    former = scopes.raw()
     try:
+        scopes.inhabit(opened.scope)
         value = make()
     except BaseException as error:
         opened.end(running.Ended(error=error))
         raise
     finally:
-        scopes.enter(former)
+        scopes.put(former)
     opened.end(running.Ended(output=value))
     return value
 
 
 async def _awaited(opened: Any, make: Callable[[], Any]) -> Any:
-    former = scopes.inhabit(opened.scope)
+    former = scopes.raw()
     try:
+        scopes.inhabit(opened.scope)
         value = await make()
     except BaseException as error:
         opened.end(running.Ended(error=error))
         raise
     finally:
-        scopes.enter(former)
+        scopes.put(former)
     opened.end(running.Ended(output=value))
     return value
 
@@ -120,14 +122,15 @@ def _streamed(opened: Any, make: Callable[[], Any]) -> Iterator[Any]:
     ended, live = running.Ended(), None
     try:
         while True:
-            former = scopes.inhabit(opened.scope)
+            former = scopes.raw()
             try:
+                scopes.inhabit(opened.scope)
                 live = iter(make()) if live is None else live
                 chunk = next(live)
             except StopIteration:
                 break
             finally:
-                scopes.enter(former)
+                scopes.put(former)
             ended.chunks.append(chunk)
             yield chunk
     except BaseException as error:
@@ -141,14 +144,15 @@ async def _astreamed(opened: Any, make: Callable[[], Any]) -> AsyncIterator[Any]
     ended, live = running.Ended(), None
     try:
         while True:
-            former = scopes.inhabit(opened.scope)
+            former = scopes.raw()
             try:
+                scopes.inhabit(opened.scope)
                 live = aiter(make()) if live is None else live
                 chunk = await anext(live)
             except StopAsyncIteration:
                 break
             finally:
-                scopes.enter(former)
+                scopes.put(former)
             ended.chunks.append(chunk)
             yield chunk
     except BaseException as error:

@@ -163,12 +163,12 @@ def current() -> Scope | None:
 raw = _scope.get
 """Return the context variable's own value, which copies of the context share."""
 
+put = _scope.set
+"""Make a scope the current one: the one step of a change that no interrupt (Ctrl-C) divides.
 
-def enter(scope: Scope | None) -> Scope | None:
-    """Make a scope the current one and return the context variable's former value."""
-    former = _scope.get()
-    _scope.set(scope)
-    return former
+Whoever enters a scope reads `raw` first, puts within a ``try`` and puts back in its ``finally``:
+one that is left behind would take every later call for a part of a call that is over.
+"""
 
 
 def who() -> Work:
@@ -183,10 +183,10 @@ def who() -> Work:
     return (threading.get_ident(), -1) if task is None else (0, id(task))
 
 
-def inhabit(scope: Scope) -> Scope | None:
+def inhabit(scope: Scope) -> None:
     """Make a scope the current one, and that of the work that runs right now."""
     scope.owner = who()
-    return enter(scope)
+    put(scope)
 
 
 def adopt() -> None:

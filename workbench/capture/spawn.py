@@ -254,17 +254,18 @@ def _scope_in(scope: scopes.Scope, place: scopes.Place) -> scopes.Scope:
 
 def _created_inside(scope: scopes.Scope, create: Callable[[], Any]) -> Any:
     """Create a task whose context is copied with this scope in it."""
-    former = scopes.enter(scope)
+    former = scopes.raw()
     try:
+        scopes.put(scope)
         return create()
     finally:
-        scopes.enter(former)
+        scopes.put(former)
 
 
 def _entered(context: Context, scope: scopes.Scope) -> bool:
     """Put a scope into a context that was made for one piece of work after the other."""
     try:
-        context.run(scopes.enter, scope)
+        context.run(scopes.put, scope)
     except RuntimeError:
         return False  # somebody runs in it right now
     return True
@@ -327,13 +328,14 @@ class _Carrying(Coroutine[Any, Any, Any]):
         self._step(self._coro.close)
 
     def _step(self, step: Callable[..., Any], *given: Any) -> Any:
-        former = scopes.enter(self._scope)
-        if self._scope is not None and self._scope.owner is None:
-            self._scope.owner = scopes.who()
+        former = scopes.raw()
         try:
+            scopes.put(self._scope)
+            if self._scope is not None and self._scope.owner is None:
+                self._scope.owner = scopes.who()
             return step(*given)
         finally:
-            self._scope = scopes.enter(former)
+            self._scope = scopes.put(former).old_value
 
 
 def targets() -> list[tuple[Any, str, Callable[[Any], Any]]]:

@@ -150,7 +150,8 @@ class _Begun:
             status="running",
         )
         self._started = perf_counter()
-        self._former = scopes.enter(self.scope)
+        self._former = scopes.raw()
+        scopes.put(self.scope)
 
     def __enter__(self) -> Self:
         return self
@@ -170,7 +171,7 @@ class _Begun:
     def leave(self) -> None:
         """Go back to where the step was entered, if the code still is where it left off."""
         if scopes.raw() is self.scope:
-            scopes.enter(self._former)
+            scopes.put(self._former)
 
     def failed(self, error: BaseException) -> None:
         """Write what was raised; an agent that only stops to wait, or is stopped, did not fail."""

@@ -56,9 +56,10 @@ def asked():
 @pytest.fixture
 def session():
     made = Session(journal.Journal(Sink()))
-    former = scopes.inhabit(scopes.Scope(made, scopes.Place("root")))
+    former = scopes.raw()
+    scopes.inhabit(scopes.Scope(made, scopes.Place("root")))
     yield made
-    scopes.enter(former)
+    scopes.put(former)
     made.closed = True
     made.journal.close()
 

@@ -40,12 +40,14 @@ def test_two_live_runs_of_one_input_differ_in_nine_of_ten_inputs():
     assert differing >= 0.9 * PAIRS
 
 
+@pytest.mark.usefixtures("calm")
 def test_a_seed_at_temperature_zero_gives_the_same_words_where_tools_do():
     case = draw_case(random.Random(1), intent="warranty")
     first, second = (run(case, seed=1, temperature=0) for _ in range(2))
     assert first["messages"][-1].text == second["messages"][-1].text
 
 
+@pytest.mark.usefixtures("calm")
 def test_a_refund_pays_what_the_order_cost_and_sends_a_label():
     outputs = [run(draw_case(random.Random(s), intent="damaged")) for s in range(12)]
     refunded = [o for o in outputs if "issue_refund" in called(o)]
@@ -119,6 +121,7 @@ def test_polling_asks_the_same_question_and_gets_other_answers():
     assert any(len(answers) > 1 and len(set(answers)) == len(answers) for answers in polled)
 
 
+@pytest.mark.usefixtures("calm")
 def test_a_run_has_a_database_of_its_own():
     case = draw_case(random.Random(3), intent="regret")
     histories = [o for o in (run(case) for _ in range(4)) if "payment_history" in called(o)]
@@ -141,6 +144,7 @@ def draw_case_without_orders():
     }
 
 
+@pytest.mark.usefixtures("calm")
 def test_asynchronous_and_streamed_runs_reach_an_answer():
     case = draw_case(random.Random(8), intent="damaged")
     output = asyncio.run(agent.ainvoke(case.input))
@@ -176,6 +180,7 @@ def test_a_later_release_replaces_one_document_of_the_knowledge_base():
     assert changed == ["refunds.md"]
 
 
+@pytest.mark.usefixtures("calm")
 def test_an_order_of_somebody_else_is_a_tool_error():
     case = draw_case(random.Random(3), intent="regret").input | {"customer": "C-1063"}
     output = agent.invoke(case)
