@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
-from workbench import hashing
+from workbench import hashing, ours
 from workbench.capture import written
 from workbench.capture.pulse import Beating, Pulse
 from workbench.capture.redacting import JournalRedaction
@@ -66,7 +66,6 @@ _MOST_QUEUED = 4 * _MOST_EVENTS
 _REST_OF_MESSAGE = 200
 _LONGEST_REASON = 300
 _PASSING = (Unavailable, RateLimited, SpoolFailed)  # what may be over in a moment
-# the guard of a replay knows our own threads by this prefix
 THREAD_NAME = "workbench-journal"
 _NO_BODIES: Mapping[str, Any] = {}
 _GIVES_BACK = frozenset(("step_ended", "run_ended"))
@@ -133,8 +132,7 @@ class Journal:
         self.writers_beside: dict[str, int] = {}
         self._holding = threading.RLock()
         self._held: list[Item] | None = None
-        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
-        self._thread.start()
+        self._thread = ours.started(self._work, name=THREAD_NAME)
         _open.add(self)
         self._pulse = (
             Pulse(sink, thread_name=f"{THREAD_NAME}-pulse") if isinstance(sink, Beating) else None

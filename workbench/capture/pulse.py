@@ -10,6 +10,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from workbench import ours
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,8 +35,7 @@ class Pulse:
         self._sink = sink
         self._stopped = threading.Event()
         self.cancelled = False
-        self._thread = threading.Thread(target=self._work, name=thread_name, daemon=True)
-        self._thread.start()
+        self._thread = ours.started(self._work, name=thread_name)
 
     def stop(self) -> None:
         """Beat no more; a beat under way is not waited for."""

@@ -137,7 +137,7 @@ def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             box.error = error
 
-    thread = threading.Thread(target=work, name="workbench-root")
+    thread = threading.Thread(target=work, name="agent-root")
     thread.start()
     thread.join()
     if box.error is not None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from workbench.replay.playing import Played
 
 FORMAT = "workbench-certificate"
+CLAIMS = {"guarded": "no new connection from Python", "isolated": "no call outside"}
+"""What each strength of isolation promises of a replay."""
 
 
 def certificate(
@@ -31,6 +33,7 @@ def certificate(
         "version": 1,
         "mode": played.mode,
         "strength": strength,
+        "claim": CLAIMS[strength],
         "identical": played.identical,
         "calls": {
             "recorded": len(source.calls),

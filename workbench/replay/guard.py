@@ -6,6 +6,7 @@ that was open before, nor what a C library does: that is what `isolate=True` is 
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
 import threading
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
+from workbench import ours
 from workbench.capture import scope
 from workbench.errors import LiveCallBlocked
 
@@ -20,35 +22,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind"})
-_RESOLVING = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
+_RESOLVING = frozenset(
+    {
+        *("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"),
+        "socket.getnameinfo",
+    }
+)
 _STARTING = frozenset(
     {
         *("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.spawn"),
         *("os.fork", "os.forkpty", "multiprocessing.Process.start"),
     }
 )
-_INTERNET = (socket.AF_INET, socket.AF_INET6)
-# our own journal, the notebook kernel's and Dask's threads go on talking
-_REGISTERED = (
-    "workbench-",
-    "IPython",
-    "IOPub",
-    "Heartbeat",
-    "Control",
-    "Dask-",
-    "IO loop",
-    "Profile",
+# whose threads go on talking: the notebook kernel's and Dask's; told by the code that a thread
+# runs, since an agent's own may have any name
+_FRAMEWORKS = frozenset(
+    {"IPython", "debugpy", "distributed", "ipykernel", "jupyter_client", "tornado", "zmq"}
 )
 
 _lock = threading.Lock()
 _installed = False
 _active: list[Any] = []
+_replaying: list[int] = []  # the threads that replay: a kernel may run a cell in any of its own
 
 
 def _hook(event: str, arguments: Any) -> None:
     if not _active or not _refuses(event, arguments):
         return
-    if threading.current_thread().name.startswith(_REGISTERED):
+    if ours.is_running() or _is_framework_s(threading.current_thread()):
         return
     here = scope.current()
     for session in _active:
@@ -58,6 +59,16 @@ def _hook(event: str, arguments: Any) -> None:
         found=repr(arguments)[:200],
         hint="a replay answers from its recording: nothing connects anywhere",
     )
+
+
+def _is_framework_s(thread: threading.Thread) -> bool:
+    if thread.ident in _replaying:
+        return False
+    target = getattr(thread, "_target", None)
+    while isinstance(target, functools.partial):
+        target = target.func
+    module = type(thread).__module__ if target is None else getattr(target, "__module__", None)
+    return str(module).partition(".")[0] in _FRAMEWORKS
 
 
 def _start(process: BaseProcess) -> None:
@@ -74,7 +85,8 @@ def _refuses(event: str, arguments: Any) -> bool:
         return True
     if event not in _CONNECTING:
         return False
-    return bool(arguments) and getattr(arguments[0], "family", None) in _INTERNET
+    family = getattr(arguments[0], "family", None) if arguments else None
+    return family is not None and family != socket.AF_UNIX
 
 
 @contextmanager
@@ -87,10 +99,12 @@ def guarded(session: Any) -> Iterator[None]:
             BaseProcess.start = _start  # type: ignore[assignment, method-assign] # idle between replays, as the hook
             _installed = True
         _active.append(session)
+        _replaying.append(own := threading.get_ident())
     try:
         yield
     finally:
         lift(session)
+        _replaying.remove(own)
 
 
 def lift(session: Any) -> None:

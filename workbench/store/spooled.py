@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from workbench import ours
 from workbench.errors import (
     AccessError,
     RateLimited,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 SYNC_EVERY_S = 1.0
 FAILING_S = 1.0  # a server that restarts is back sooner
-# the guard of a replay knows our own threads by this prefix
 THREAD_NAME = "workbench-journal-delivery"
 
 log = logging.getLogger("workbench.spool")
@@ -113,18 +113,13 @@ class SpooledWriter:
         self._wake = threading.Event()
         self._hurry = threading.Event()  # cuts a pause short
         self._closing = threading.Event()
-        self._thread = self._started(self._work, THREAD_NAME)
+        self._thread = ours.started(self._work, name=THREAD_NAME)
         self._asked.wait(_REFUSED_WITHIN_S)
         # What a key may not do today, another one may: that stays in the spool.
         if self._refused is not None and not isinstance(self._refused, AccessError):
             self._stop()
             raise self._refused
-        self._keeper = self._started(self._keep, f"{THREAD_NAME}-disk")
-
-    def _started(self, work: Any, name: str) -> threading.Thread:
-        thread = threading.Thread(target=work, name=name, daemon=True)
-        thread.start()
-        return thread
+        self._keeper = ours.started(self._keep, name=f"{THREAD_NAME}-disk")
 
     def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
         """Add events, and the message bodies they are the first to name.
@@ -261,7 +256,7 @@ class SpooledWriter:
     def _work(self) -> None:
         self._declare()
         if self._declared:
-            self._started(self._deliver_leftovers, f"{THREAD_NAME}-leftovers")
+            ours.started(self._deliver_leftovers, name=f"{THREAD_NAME}-leftovers")
         while not self._closing.is_set():
             self._wake.wait()
             self._wake.clear()
