@@ -15,6 +15,7 @@ from workbench import recording as recordings
 from workbench.capture import agents, code, values
 from workbench.capture.journal import Journal
 from workbench.errors import WorkbenchError
+from workbench.replay import sealing
 from workbench.replay.playing import play
 from workbench.schema import Event, parse_event
 
@@ -61,7 +62,8 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer one order."""
+    """Answer one order, with no way out."""
+    sealing.seal()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the agent prints must not mix with the answer
     order = msgspec.json.decode(sys.stdin.buffer.read())

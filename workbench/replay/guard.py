@@ -85,8 +85,11 @@ def _refuses(event: str, arguments: Any) -> bool:
         return True
     if event not in _CONNECTING:
         return False
-    family = getattr(arguments[0], "family", None) if arguments else None
-    return family is not None and family != socket.AF_UNIX
+    asked = arguments[0] if arguments else None
+    family = getattr(asked, "family", None)
+    if family == socket.AF_UNIX:  # a program's log may go on by datagrams
+        return event == "socket.connect" and asked.type == socket.SOCK_STREAM
+    return family is not None
 
 
 @contextmanager

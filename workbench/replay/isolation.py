@@ -1,7 +1,8 @@
 """A replay in a child process without any network: nothing but a pipe leads out of it.
 
-The child lives in an empty network namespace, with an environment of a few harmless variables, so
-no connection opened before, no C library and no credential gets out.
+The child lives in an empty network namespace, with an environment of a few harmless variables, and
+the kernel refuses it sockets that have a path (`sealing`): so no connection opened before, no C
+library and no credential gets out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 
 from workbench.capture import agents, values
 from workbench.errors import NotReplayable, WorkbenchError
+from workbench.replay import sealing
 from workbench.replay.divergence import Divergence
 from workbench.replay.playing import Played
 from workbench.replay.session import Answered
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONHASHSEED", "VIRTUAL_ENV")
 _UNSHARE = ("unshare", "-c", "-n")
+_CHILD = ("-m", "workbench.replay.child")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ class Away:
 @functools.cache
 def possible() -> bool:
     """Say whether this machine lets us make an empty network namespace."""
-    if shutil.which("unshare") is None:
+    if shutil.which("unshare") is None or not sealing.possible():
         return False
     made = subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False)  # noqa: S603 - a fixed command
     return made.returncode == 0
@@ -100,7 +103,7 @@ def play(job: Job, run: Run) -> Away:
         "bodies": run.bodies(),
     }
     child = subprocess.run(  # noqa: S603 - our own module, by the interpreter that runs
-        [*_UNSHARE, sys.executable, "-m", "workbench.replay.child"],
+        [*_UNSHARE, sys.executable, *_CHILD],
         input=json.dumps(order).encode(),
         capture_output=True,
         env=_environment(),

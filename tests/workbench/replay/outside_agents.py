@@ -1,6 +1,6 @@
-"""Agents that try to get outside while they are replayed, each way of eight; importable by a child.
+"""Agents that try to get outside while they are replayed, each in its way; importable by a child.
 
-What they are asked is ``{"way": one of WAYS, "port": of a server on this machine}``. What happens
+What they are asked is ``{"way": one of WAYS, "port": …, "path": …}`` of a server on this machine. What happens
 when they try is nothing to them, so their recordings and replays are alike.
 """
 
@@ -17,6 +17,7 @@ from contextlib import suppress
 import psycopg
 from replay_agents import ask
 
+PATH = ""
 HELD = []
 """Connections that stay open between a recording and its replay in one process."""
 
@@ -66,6 +67,21 @@ def libpq(port):
     psycopg.connect(f"hostaddr=127.0.0.1 port={port} connect_timeout=2 user=nobody").close()
 
 
+def path(port):
+    with socket.socket(socket.AF_UNIX) as made:
+        made.connect(PATH)
+        made.sendall(b"x")
+
+
+def native_path(port):
+    c = ctypes.CDLL(None)
+    made = c.socket(1, 1, 0)
+    address = struct.pack("=H", 1) + PATH.encode() + b"\0"
+    c.connect(made, address, len(address))
+    c.send(made, b"x", 1, 0)
+    c.close(made)
+
+
 def native(port):
     c = ctypes.CDLL(None)
     made = c.socket(2, 1, 0)
@@ -75,8 +91,15 @@ def native(port):
     c.close(made)
 
 
-SEEN = {"fresh": fresh, "below": below, "thread": thread, "executor": executor, "process": process}
-UNSEEN = {"kept": kept, "libpq": libpq, "native": native}
+SEEN = {
+    "fresh": fresh,
+    "below": below,
+    "thread": thread,
+    "executor": executor,
+    "process": process,
+    "path": path,
+}
+UNSEEN = {"kept": kept, "libpq": libpq, "native": native, "native path": native_path}
 WAYS = {**SEEN, **UNSEEN}
 
 
@@ -84,5 +107,6 @@ def agent(given):
     """Ask, try to get outside, and ask again."""
     first = ask("one")
     with suppress(Exception):
+        globals()["PATH"] = given["path"]
         WAYS[given["way"]](given["port"])
     return [first, ask("two")]

@@ -1,4 +1,4 @@
-"""Eight ways out: a guarded replay refuses five and says what that means, an isolated one stops all."""
+"""Ways out: a guarded replay refuses those of Python and says so, an isolated one stops them all."""
 
 import socket
 import threading
@@ -16,17 +16,21 @@ isolated = pytest.mark.skipif(not isolation.possible(), reason="no network names
 class Server:
     """Counts what reaches it: the pieces that its connections send."""
 
-    def __init__(self):
+    def __init__(self, path):
         self.reached = 0
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
+        self.path = path
+        local = socket.socket(socket.AF_UNIX)
+        local.bind(path)
+        local.listen()
+        self._listening = [socket.create_server(("127.0.0.1", 0)), local]
+        self.port = self._listening[0].getsockname()[1]
+        for one in self._listening:
+            threading.Thread(target=self._listen, args=[one], daemon=True).start()
 
-    def _listen(self):
+    def _listen(self, listening):
         while True:
             try:
-                made, _ = self._listening.accept()
+                made, _ = listening.accept()
             except OSError:
                 return
             threading.Thread(target=self._read, args=[made], daemon=True).start()
@@ -39,13 +43,14 @@ class Server:
                     return
 
     def close(self):
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
+        for one in self._listening:
+            one.shutdown(socket.SHUT_RDWR)
+            one.close()
 
 
 @pytest.fixture
-def server():
-    made = Server()
+def server(tmp_path):
+    made = Server(str(tmp_path / "s"))
     yield made
     while outside_agents.HELD:
         outside_agents.HELD.pop().close()
@@ -64,7 +69,9 @@ def reached(server, expected):
 @pytest.fixture
 def recorded(folders, world, server):
     def record(way):
-        run = wb.record(folders, outside_agents.agent, {"way": way, "port": server.port})
+        run = wb.record(
+            folders, outside_agents.agent, {"way": way, "port": server.port, "path": server.path}
+        )
         assert reached(server, 1) == 1
         world.poisoned = True
         return run
@@ -103,6 +110,14 @@ def test_isolated_nothing_gets_outside(recorded, server, way):
 def test_with_the_namespace_open_the_same_test_goes_red(recorded, server, monkeypatch):
     monkeypatch.setattr(isolation, "_UNSHARE", ("env",))
     wb.replay(recorded("native"), outside_agents.agent, isolate=True)
+    assert reached(server, 2) == 2
+
+
+@isolated
+def test_with_the_process_not_sealed_the_same_test_goes_red(recorded, server, monkeypatch):
+    open_child = "from workbench.replay import child, sealing; sealing.seal = bool; child.main()"
+    monkeypatch.setattr(isolation, "_CHILD", ("-c", open_child))
+    wb.replay(recorded("native path"), outside_agents.agent, isolate=True)
     assert reached(server, 2) == 2
 
 
