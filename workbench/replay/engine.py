@@ -96,7 +96,7 @@ class Engine:
         bodies, normalise = self.recording.bodies, asked.normalise
         try:
             mine = normal.masked(asked.request, {**bodies, **asked.bodies}, normalise)
-            alike = bool(mine == normal.masked(call.request, bodies, normalise))
+            alike = normal.equal(mine, normal.masked(call.request, bodies, normalise))
         except Exception as error:
             if normalise is None:
                 raise

@@ -86,9 +86,9 @@ def _refuses(event: str, arguments: Any) -> bool:
     if event not in _CONNECTING:
         return False
     asked = arguments[0] if arguments else None
-    family = getattr(asked, "family", None)
+    family, kind = getattr(asked, "family", None), getattr(asked, "type", None)
     if family == socket.AF_UNIX:  # a program's log may go on by datagrams
-        return event == "socket.connect" and asked.type == socket.SOCK_STREAM
+        return event == "socket.connect" and kind == socket.SOCK_STREAM
     return family is not None
 
 

@@ -50,6 +50,23 @@ def masked(
     return whole
 
 
+def equal(one: Any, other: Any) -> bool:
+    """Say whether two normalised requests are the same: 1 is 1.0 there, and neither is True.
+
+    Examples
+    --------
+    >>> equal({"n": [1]}, {"n": [1.0]}), equal({"n": [1]}, {"n": [True]})
+    (True, False)
+    """
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(equal(v, other[k]) for k, v in one.items())
+    if isinstance(one, (list, tuple)) and type(one) is type(other):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
 def _without(value: Any, path: Sequence[str]) -> Any:
     """Return a value with what lies at a path masked; what is not there is not added."""
     if not path:

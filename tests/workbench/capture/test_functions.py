@@ -557,6 +557,12 @@ def test_volatile_fields_differ_in_a_cached_replay_and_are_said(noting, normalis
     assert noting(normalise, after="10:00").matches["match_level"].to_list() == ["exact"]
 
 
+@pytest.mark.parametrize(("after", "level"), [(1.0, "normalised"), (True, "miss")])
+def test_a_whole_number_is_like_its_float_and_not_like_a_truth(noting, after, level):
+    result = noting(None, before=1, after=after)
+    assert result.matches["match_level"].to_list() == [level]
+
+
 @pytest.mark.parametrize("normalise", [AT, without_meta])
 def test_what_is_not_volatile_still_differs(noting, normalise):
     [found] = noting(normalise, text="y").divergences
