@@ -8,7 +8,7 @@
     ├── SequenceError        SequenceGap · SequenceConflict · RunClosed
     ├── FormatError          UnknownFormat · MalformedFile
     ├── ReplayError          Diverged · NotReplayable · RecordingIncomplete · LiveCallBlocked
-    │                        · ForkPoint
+    │                        · CallMissed · ForkPoint
     ├── PrivacyError         Quarantined · RedactionRequired
     ├── AccessError          Unauthenticated · Forbidden · LimitExceeded · RateLimited
     ├── StackError           PortInUse · HomeUnreadable · UnsafeRole · StackFailed
@@ -197,6 +197,10 @@ class RecordingIncomplete(ReplayError):
 
 class LiveCallBlocked(ReplayError):
     """A call to the outside was refused while a replay runs."""
+
+
+class CallMissed(ReplayError):
+    """A call of a replay has no recorded answer, and the agent was to be told so."""
 
 
 class ForkPoint(ReplayError):

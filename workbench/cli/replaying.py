@@ -12,6 +12,8 @@ import typer
 from workbench.cli.options import AsJson, Target, Workspace, opened
 from workbench.cli.output import emit, note
 from workbench.errors import UsageError
+from workbench.replay.policy import OnMiss
+from workbench.schema import Mode
 
 if TYPE_CHECKING:
     from workbench.replay import ReplayResult
@@ -31,13 +33,31 @@ def replay(
     run: _Run,
     *,
     agent: _Agent = None,
-    mode: Annotated[Literal["exact", "cached"], typer.Option(help="How calls match.")] = "exact",
+    mode: Annotated[Mode, typer.Option(help="By what calls are answered.")] = "exact",
+    override: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--override",
+            help="kind:KIND=MODE, tool:NAME=MODE or lane:LANE=MODE, as often as needed.",
+        ),
+    ] = None,
+    on_miss: Annotated[
+        OnMiss, typer.Option("--on-miss", help="What follows a call that nothing answers.")
+    ] = "fail",
+    effect: _Pairs = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", help="calls=N, usd=N or seconds=N: bounds of live calls."),
+    ] = None,
     collect: Annotated[
         bool, typer.Option("--collect", help="Go on after a difference and report all.")
     ] = False,
     isolate: Annotated[
         bool | None,
-        typer.Option(help="In a child process without any network (default: where possible)."),
+        typer.Option(
+            help="In a child process without any network (default: where possible, and nothing is "
+            "live)."
+        ),
     ] = None,
     store: Target = None,
     workspace: Workspace = None,
@@ -50,14 +70,26 @@ def replay(
     Example:
 
         workbench replay 0198f0c2 --agent workbench.examples.support_desk:agent
+
+        workbench replay 0198f0c2 --mode cached --override tool:search=live --budget calls=5
     """
     from workbench.replay import replay as replayed
 
     _import_from_here()
+    overrides: Any = dict(_pair(text, "an override is KEY=MODE") for text in override or [])
+    live = "live" in (mode, on_miss, *overrides.values())
     with opened(store, workspace=workspace) as there:
-        found = there.run(run)
-        apart = _isolation(isolate)
-        result = replayed(found, agent, mode=mode, collect=collect, isolate=apart)
+        result = replayed(
+            there.run(run),
+            agent,
+            mode=mode,
+            overrides=overrides,
+            on_miss=on_miss,
+            effects=dict(_pair(text) for text in effect or []),
+            budget=dict(_bound(text) for text in budget or []),
+            collect=collect,
+            isolate=_isolation(isolate, live=live),
+        )
         _answer(result, as_json=as_json)
     if not result.identical:
         raise typer.Exit(1)
@@ -127,9 +159,12 @@ def _answer(result: ReplayResult, *, as_json: bool) -> None:
     emit(document, as_json=as_json, text="\n".join(shown))
 
 
-def _isolation(wanted: bool | None) -> bool:  # noqa: FBT001 - as the option gives it
+def _isolation(wanted: bool | None, *, live: bool) -> bool:  # noqa: FBT001 - as the option gives it
     from workbench.replay import isolation
 
+    if wanted is None and live:
+        note("something in it may be live: the replay is guarded, not isolated")
+        return False
     if wanted is None and not isolation.possible():
         note("no network namespace can be made here: the replay is guarded, not isolated")
     return isolation.possible() if wanted is None else wanted
@@ -145,11 +180,19 @@ def _outcome(text: str) -> Any:
         raise UsageError("the outcome cannot be read", where=str(path), found=str(error)) from error
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, effect = text.partition("=")
+def _pair(text: str, form: str = "an effect is TOOL=EFFECT") -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
     if not equals or not name:
-        raise UsageError("an effect is TOOL=EFFECT", found=repr(text))
-    return name, effect
+        raise UsageError(form, found=repr(text))
+    return name, value
+
+
+def _bound(text: str) -> tuple[str, float]:
+    name, bound = _pair(text, "a budget is NAME=NUMBER")
+    try:
+        return name, int(bound) if name == "calls" else float(bound)
+    except ValueError as error:
+        raise UsageError(f"the budget of {name} is no number", found=repr(bound)) from error
 
 
 def _import_from_here() -> None:

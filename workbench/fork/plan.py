@@ -10,8 +10,8 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from workbench.fork.session import Gate
     from workbench.recording import RecordedCall, Recording
+    from workbench.replay.gate import Gate
 
 PLAN = pl.Schema(
     {

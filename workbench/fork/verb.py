@@ -10,9 +10,10 @@ from workbench.capture.journal import Journal
 from workbench.errors import CallNotFound, UsageError
 from workbench.fork import edits as editing
 from workbench.fork.plan import Plan, planned
-from workbench.fork.session import ForkSession, Gate
+from workbench.fork.session import ForkSession
 from workbench.replay import isolation, redacting
 from workbench.replay import verb as replaying
+from workbench.replay.gate import Gate
 from workbench.replay.playing import play
 from workbench.replay.targets import target_of
 from workbench.schema import RunHeader

@@ -32,6 +32,7 @@ def certificate(
         "format": FORMAT,
         "version": 1,
         "mode": played.mode,
+        "policy": played.policy,
         "strength": strength,
         "claim": CLAIMS[strength],
         "identical": played.identical,

@@ -49,6 +49,7 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     played = play(session, source, agent, now=now)
     return {
         "mode": played.mode,
+        "policy": played.policy,
         "identical": played.identical,
         "divergences": [values.freeze(found.as_dict())[0] for found in played.divergences],
         "notices": [values.freeze(found.as_dict())[0] for found in played.notices],

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workbench.capture.outcomes import Came
     from workbench.recording import RecordedCall
 
 DivergenceKind = Literal[
@@ -117,6 +120,26 @@ def pointer_diff(expected: Any, actual: Any, *, pointer: str = "", limit: int = 
                 break
         return found[:limit]
     return [] if expected == actual else [_change(pointer, expected, actual)]
+
+
+def compared(
+    call: RecordedCall, came: Came, *, outcome: dict[str, Any] | None, bodies: Mapping[str, Any]
+) -> Divergence | None:
+    """Return how what a live call gave differs from what was recorded; None where it does not."""
+    mine, theirs = (bodies.get((o or {}).get("message"), o) for o in (came.outcome, outcome))
+    changes = pointer_diff(theirs, mine)
+    if not changes:
+        return None
+    return Divergence(
+        kind="outcome_mismatch",
+        seq=call.seq,
+        lane=call.lane,
+        expected=summary(call),
+        actual=None,
+        cause=f"{call.kind} {call.name} gives another answer live than was recorded",
+        fix="what it reads has changed since, or it never gives the same answer twice",
+        changes=tuple(changes),
+    )
 
 
 class _Absent:

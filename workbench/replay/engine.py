@@ -37,14 +37,21 @@ class Question:
     order: str = "declared"
     streams: bool = False
     normalise: Normalise | None = None
+    # live messages in it stand as the recorded ones in whose place they came
+    drifted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """The recorded call that answers a question, and how well it fits."""
+    """The recorded call that answers a question, and how well it fits.
+
+    ``bodies`` and ``run_id`` are given where it is a call of another run.
+    """
 
     call: RecordedCall
     level: str
+    bodies: Mapping[str, dict[str, Any]] | None = None
+    run_id: str | None = None
 
 
 class Engine:
@@ -137,7 +144,7 @@ class Engine:
             return self._past_the_end(asked)
         if same_lane:
             return self._moved(asked, here, same_lane[0])
-        return self._changed(asked, here)
+        return self.changed(asked, here)
 
     def _new_lane(self, asked: Question, elsewhere: list[RecordedCall]) -> Divergence:
         following = self._next_of_parent(asked.lane)
@@ -198,7 +205,8 @@ class Engine:
             fix="ask in the recorded order, or record the run again",
         )
 
-    def _changed(self, asked: Question, here: RecordedCall) -> Divergence:
+    def changed(self, asked: Question, here: RecordedCall) -> Divergence:
+        """Say how a question differs from the call that was recorded in its place."""
         changes = self.request_changes(asked, here)
         # a model's name is part of its request; a tool's name is what it is
         if asked.kind != here.kind or (asked.name != here.name and asked.kind != "model"):

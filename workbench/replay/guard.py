@@ -52,6 +52,8 @@ def _hook(event: str, arguments: Any) -> None:
     if ours.is_running() or _is_framework_s(threading.current_thread()):
         return
     here = scope.current()
+    if here is not None and here.in_call and here.session in _active:
+        return  # inside of a call that the session lets be made: an answered one runs nothing
     for session in _active:
         session.refused_outside(event, here is not None and here.session is session)
     raise LiveCallBlocked(

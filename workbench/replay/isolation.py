@@ -133,6 +133,7 @@ def stored(away: Away, sink: RunWriter) -> Played:
     sink.close()
     return Played(
         mode=answer["mode"],
+        policy=answer["policy"],
         identical=answer["identical"],
         divergences=[_divergence(found) for found in answer["divergences"]],
         notices=[_divergence(found) for found in answer["notices"]],

@@ -32,6 +32,7 @@ class Played:
     """
 
     mode: str
+    policy: dict[str, Any]
     identical: bool
     divergences: list[Divergence]
     notices: list[Divergence]
@@ -69,6 +70,7 @@ def play(
     real, notices = _told_apart(session.divergences)
     return Played(
         mode=session.mode,
+        policy={**session.policy.as_dict(), "used": session.live.purse.as_dict()},
         identical=identical,
         divergences=[*real, *notices] if real else [],
         notices=notices,
@@ -120,7 +122,7 @@ def _finish(session: ReplaySession, source: Recording, ended: running.Ended) -> 
     if session.edited:
         return False
     real, _ = _told_apart(session.divergences)
-    return not stopped and not real and not session.engine.unused
+    return not (stopped or real or session.improvised or session.engine.unused)
 
 
 def _told_apart(found: list[Divergence]) -> tuple[list[Divergence], list[Divergence]]:

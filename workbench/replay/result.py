@@ -21,6 +21,7 @@ MATCHES = pl.Schema(
         "signature": pl.String,
         "match_level": pl.String,
         "source_seq": pl.Int64,
+        "source_run_id": pl.String,
     }
 )
 
@@ -31,8 +32,9 @@ class ReplayResult:
 
     ``run`` is the new run. ``identical`` says that every recorded call was consumed by the same
     request, and that the output is the same. ``matches`` has one row a call, in the order asked:
-    ``lane ordinal kind name signature match_level source_seq``. ``divergences`` are in the order
-    found. ``certificate`` is JSON-ready.
+    ``lane ordinal kind name signature match_level source_seq source_run_id``, the last of them null
+    where the answer is one of the replayed run. ``divergences`` are in the order found.
+    ``certificate`` is JSON-ready.
     """
 
     run: Run

@@ -1,30 +1,40 @@
-"""A session that answers from a recording and makes no call itself."""
+"""A session that answers from a recording, and makes no call but those its policy lets live."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
+from workbench.errors import CallMissed
 from workbench.replay import divergence as d
 from workbench.replay import savers
-from workbench.replay.engine import Engine, Question
+from workbench.replay.engine import Engine, Match, Question
+from workbench.replay.gate import Gate
+from workbench.replay.live import Live
+from workbench.replay.policy import Policy
 from workbench.replay.redacting import as_recorded, received
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
     from workbench.capture.asked import Asked
-    from workbench.capture.effects import Effects
     from workbench.capture.journal import Journal
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
-    from workbench.replay.engine import Match
+    from workbench.schema import Mode
 
-ReplayMode = Literal["exact", "cached"]
+    # (question, effect) → a call of another run
+    Kindred = Callable[[Question, str], Match | None]
+
+# answers of these levels were not given to this very request in the recorded run
+_IMPROVISED = frozenset({"kin", "simulated", "live"})
+_EXACT = frozenset({"exact", "exact_redacted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +48,16 @@ class Answered:
     signature: str
     match_level: str
     source_seq: int | None
+    source_run_id: str | None = None
 
 
 class ReplaySession(Session):
-    """Answers every call from a recording; stops the agent at a difference, or collects it."""
+    """Answers calls as a policy says; stops the agent at a difference, or collects it.
+
+    ``kin`` gives calls of other runs, where a cached call finds none in its own.
+    """
 
     replaying = True
-    skips_sleeps = True
     # a fork with an edit is not meant to end as its source did
     edited = False
 
@@ -53,18 +66,22 @@ class ReplaySession(Session):
         journal: Journal,
         recording: Recording,
         *,
-        mode: ReplayMode,
+        policy: Policy,
+        effects: Mapping[str, Any] | None = None,
         collect: bool = False,
-        effects: Effects | None = None,
+        kin: Kindred | None = None,
         redact: Wanted | None = None,
     ) -> None:
-        super().__init__(journal, effects=effects)
+        super().__init__(journal)
         journal.redaction.wants(redact)
         self._redactions = [*as_recorded(recording, redact)]
         self.recording = recording
-        self.mode = mode
+        self.policy = policy
         self.collect = collect
         self.engine = Engine(recording)
+        self.live = Live(Gate(effects, recording), policy.budget)
+        self.improvised = False
+        self._kin = kin
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
         self.stopped = False
@@ -73,21 +90,56 @@ class ReplaySession(Session):
         self._caches: dict[int, Any] = {}
         self._saver_lock = threading.Lock()
 
+    @property
+    def mode(self) -> Mode:
+        """The replay's own mode; single calls may have others."""
+        return self.policy.mode
+
+    @property
+    def skips_sleeps(self) -> bool:  # type: ignore[override] # it changes when calls go live
+        """Waiting is skipped until something real is waited for."""
+        return not self.live.began
+
     # ---- answering
 
     def answer(self, opened: Opened) -> None:
-        """Answer a call from the recording, or stop."""
+        """Answer a call as the policy says, let it be made, or stop."""
         with self.lock:
             self._refuse_when_stopped()
             if self._redactions:
                 opened.asked = self._redacted(opened)
-            question = _question(opened)
-            match = self._matched(question, opened)
+            question = self._question(opened)
+            mode = self.policy.mode_of(question.kind, question.name, question.lane)
+            if mode == "live":
+                self._go_live(question, opened, stood_for=self._in_place_of(question))
+                return
+            match = self._matched(question, opened, mode)
             self._tell_failed(question)
-            if match is None:
-                match = self._differs(question, opened)
             if match is not None:
-                self._accept(opened, match)
+                self._accept(opened, match, mode)
+            else:
+                self._miss(question, opened, mode)
+
+    def _question(self, opened: Opened) -> Question:
+        """Return what is asked, with recorded messages in the place of live ones."""
+        asked = opened.asked
+        request, signature = asked.request, asked.signature
+        told = self.live.as_recorded(asked.kind, asked.name, request) if self.live.began else None
+        if told is not None:
+            request, signature = told
+        return Question(
+            kind=asked.kind,
+            name=asked.name,
+            lane=opened.lane,
+            ordinal=opened.ordinal,
+            signature=signature,
+            request=request,
+            bodies=asked.bodies,
+            order=opened.order,
+            streams=opened.streams,
+            normalise=asked.normalise,
+            drifted=told is not None,
+        )
 
     def _redacted(self, opened: Opened) -> Asked:
         """Return what is asked as it was recorded, if it was by any of the rules of that time."""
@@ -117,19 +169,47 @@ class ReplaySession(Session):
                 )
             )
 
-    def _matched(self, question: Question, opened: Opened) -> Match | None:  # noqa: ARG002 - a fork looks at the call
-        if self.mode == "exact":
-            return None if question.order != "declared" else self.engine.exact(question)
-        return self.engine.cached(question)
+    def _matched(self, question: Question, opened: Opened, mode: Mode) -> Match | None:
+        if mode == "exact":
+            sound = question.order == "declared" and not question.drifted
+            return self.engine.exact(question) if sound else None
+        found = self.engine.cached(question)
+        if found is None and self._kin is not None:
+            effect = self.live.gate.effect(question.name, opened.asked.effect)
+            found = self._kin(question, effect)
+        return found
 
-    def _differs(self, question: Question, opened: Opened) -> Match | None:
-        """Note what differs; stop, or go on with what fits best where all are to be collected."""
+    def _miss(self, question: Question, opened: Opened, mode: Mode) -> None:
+        """Do with a call that nothing answers what the policy says; an exact one is the end."""
+        missed = "fail" if mode == "exact" else self.policy.on_miss
+        if missed == "live":
+            self._downgraded(question, "it was made live")
+            self._go_live(question, opened, stood_for=None)
+        elif missed == "error":
+            self.note(self.engine.explain(question))
+            self._abandon(opened, "miss", mode)
+            raise CallMissed(
+                f"{question.kind} {question.name} was not recorded with this request",
+                where=f"call {question.ordinal} of lane {question.lane}",
+                hint="the replay was told to raise this where nothing answers (on_miss)",
+            )
+        else:
+            self._accept(opened, self._differs(question, opened, mode), mode)
+
+    def _downgraded(self, question: Question, what: str) -> None:
+        """Note that a call was answered in a weaker way than was asked for."""
+        found = self.engine.explain(question)
+        self.note(replace(found, kind="mode_downgraded", cause=f"{found.cause}: {what}"))
+
+    def _differs(self, question: Question, opened: Opened, mode: Mode) -> Match:
+        """Note what differs; stop, or give what fits best where all are to be collected."""
         self.note(self.engine.explain(question))
         if self.collect:
             found = self._recovered(question)
             if found is not None:
                 return found
-        self._abandon(opened, "miss")
+        self._abandon(opened, "miss", mode)
+        self.stopped = True
         raise d.ReplayStopped
 
     def _recovered(self, question: Question) -> Match | None:
@@ -141,24 +221,96 @@ class ReplaySession(Session):
             return self.engine.take(here, "miss")
         return None
 
-    def _abandon(self, opened: Opened, level: str) -> None:
+    # ---- live calls
+
+    def _go_live(
+        self, question: Question, opened: Opened, *, stood_for: RecordedCall | None
+    ) -> None:
+        """Let a call be made; the one in whose place it is counts as consumed."""
+        refused = self.live.refusal(question, opened.asked.effect)
+        if refused is not None:
+            here = self._recorded(opened)
+            self.note(replace(refused, seq=here.seq if here else None))
+            self._abandon(opened, "refused", "live")
+            self.stopped = True
+            raise d.ReplayStopped
+        taken = None if stood_for is None else self.engine.take(stood_for, "live")
+        self.live.begin(opened, taken.call if taken else None)
+        self._weaker(opened, "live")
+        opened.labels = self.labels("live", "live")
+        self._log(opened, "live", taken.call if taken else None)
+
+    def _in_place_of(self, question: Question) -> RecordedCall | None:
+        """Return the recorded call at a question's position, if it asks the same of the same."""
+        here = self.recording.at(question.lane, question.ordinal)
+        alike = here is not None and (here.kind, here.name) == (question.kind, question.name)
+        return here if alike else None
+
+    def write_end(self, opened: Opened, came: outcomes.Came, *, status: str) -> None:
+        """Write the end of a call; what a live one gave is compared with what was recorded."""
+        if self.live.is_open(opened):
+            with self.lock:
+                self._compare(opened, came)
+        super().write_end(opened, came, status=status)
+
+    def _compare(self, opened: Opened, came: outcomes.Came) -> None:
+        call = self.live.ended(opened, came, perf_counter() - opened.started)
+        if call is None:
+            return
+        outcome, bodies = readdressed(call, self.recording.bodies, opened.asked.tool_call_id)
+        self.live.stands_for(came, outcome)
+        told = self._question(opened)
+        if told.signature != call.signature:
+            self.note(self.engine.changed(told, call))
+            return
+        found = d.compared(
+            call, came, outcome=outcome, bodies={**self.recording.bodies, **bodies, **came.bodies}
+        )
+        if found is not None:
+            self.note(found)
+
+    # ---- answers
+
+    def _abandon(self, opened: Opened, level: str, mode: Mode) -> None:
         """Write a call that got no answer."""
-        opened.labels = self.labels(level)
+        opened.labels = self.labels(level, mode)
         self._write_start(opened)
         self.write_end(opened, outcomes.Came(), status="cancelled")
         self._log(opened, level, None)
-        self.stopped = True
 
-    def _accept(self, opened: Opened, match: Match) -> None:
-        opened.answer = self.answer_of(opened, match.call, match.level)
-        opened.labels = self.labels(match.level)
-        self._log(opened, match.level, match.call)
-        if match.level != "miss" and (match.call.pieces is not None) != opened.streams:
+    def _accept(self, opened: Opened, match: Match, mode: Mode) -> None:
+        level = match.level
+        if opened.asked.signature != match.call.signature and level in ("exact", "lane", "run"):
+            level = "normalised"  # it holds live answers in the place of recorded ones
+        self._weaker(opened, level)
+        opened.answer = self.answer_of(opened, match)
+        opened.labels = self.labels(level, mode)
+        self._log(opened, level, match.call, match.run_id)
+        if level != "miss" and (match.call.pieces is not None) != opened.streams:
             self._note_stream(opened, match.call)
 
-    def answer_of(self, opened: Opened, call: RecordedCall, level: str) -> Answer:
+    def _weaker(self, opened: Opened, level: str) -> None:
+        """Keep that an answer is weaker than those of the mode that was asked for."""
+        self.improvised = self.improvised or level in _IMPROVISED
+        if self.mode != "exact" or level in _EXACT or level == "miss":
+            return
+        asked, call = opened.asked, self._recorded(opened)
+        self.note(
+            d.Divergence(
+                kind="mode_downgraded",
+                seq=call.seq if call else None,
+                lane=opened.lane,
+                expected="exact",
+                actual={"kind": asked.kind, "name": asked.name, "match_level": level},
+                cause=f"{asked.kind} {asked.name} was answered at level {level} in an exact replay",
+                fix="an override lets it: without it the call is exact, or the replay ends there",
+            )
+        )
+
+    def answer_of(self, opened: Opened, match: Match) -> Answer:
         """Return a recorded outcome as an answer, addressed to the call that asks."""
-        outcome, bodies = readdressed(call, self.recording.bodies, opened.asked.tool_call_id)
+        call, known = match.call, match.bodies or self.recording.bodies
+        outcome, bodies = readdressed(call, known, opened.asked.tool_call_id)
         came = outcomes.Came(
             parsed=outcome,
             exception=call.exception,
@@ -169,17 +321,19 @@ class ReplaySession(Session):
         )
         return Answer(
             came=came,
-            level=level,
+            level=match.level,
             status=call.status,
             pieces=list(call.pieces) if call.pieces is not None else None,
             source=call,
         )
 
-    def labels(self, level: str) -> dict[str, Any]:
-        """Return what every event of a call carries in this mode."""
-        return {"mode": self.mode, "match_level": level}
+    def labels(self, level: str, mode: Mode) -> dict[str, Any]:
+        """Return what every event of a call carries."""
+        return {"mode": mode, "match_level": level}
 
-    def _log(self, opened: Opened, level: str, call: RecordedCall | None) -> None:
+    def _log(
+        self, opened: Opened, level: str, call: RecordedCall | None, run_id: str | None = None
+    ) -> None:
         self.answered.append(
             Answered(
                 lane=opened.lane,
@@ -189,6 +343,7 @@ class ReplaySession(Session):
                 signature=opened.asked.signature,
                 match_level=level,
                 source_seq=call.seq if call else None,
+                source_run_id=run_id,
             )
         )
 
@@ -340,22 +495,6 @@ def readdressed(
     return {"message": digest}, {digest: body}
 
 
-def _question(opened: Opened) -> Question:
-    asked = opened.asked
-    return Question(
-        kind=asked.kind,
-        name=asked.name,
-        lane=opened.lane,
-        ordinal=opened.ordinal,
-        signature=asked.signature,
-        request=asked.request,
-        bodies=asked.bodies,
-        order=opened.order,
-        streams=opened.streams,
-        normalise=asked.normalise,
-    )
-
-
 def _stream_divergence(opened: Opened, seq: int | None, cause: str) -> Divergence:
     return d.Divergence(
         kind="stream_shape",
@@ -382,5 +521,5 @@ def _gap(kind: str, name: str | None, lane: str | None, reason: str) -> Divergen
 
 def from_options(journal: Journal, recording: Recording, options: dict[str, Any]) -> ReplaySession:
     """Return the session a child process was told to make."""
-    redact = received(options["redact"])
-    return ReplaySession(journal, recording, **{**options, "redact": redact})
+    policy, redact = Policy.from_dict(options["policy"]), received(options["redact"])
+    return ReplaySession(journal, recording, **{**options, "policy": policy, "redact": redact})

@@ -12,17 +12,22 @@ from workbench.capture.journal import Journal
 from workbench.errors import UsageError
 from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
+from workbench.replay.kin import Kin
 from workbench.replay.playing import play
+from workbench.replay.policy import Policy
 from workbench.replay.result import ReplayResult, matches
 from workbench.replay.session import ReplaySession
 from workbench.replay.targets import target_of
 from workbench.schema import RunHeader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from workbench.recording import Recording
     from workbench.replay.playing import Played
-    from workbench.replay.session import ReplayMode
+    from workbench.replay.policy import Budget, OnMiss
     from workbench.replay.targets import Target
+    from workbench.schema import Mode
     from workbench.store.protocol import Store
     from workbench.store.run import Run
 
@@ -31,16 +36,21 @@ def replay(
     run: Run,
     agent: Any = None,
     *,
-    mode: ReplayMode = "exact",
-    into: Store | None = None,
-    isolate: bool = False,
+    mode: Mode = "exact",
+    overrides: Mapping[str, Mode] | None = None,
+    on_miss: OnMiss = "fail",
+    effects: Mapping[str, Any] | None = None,
+    budget: Budget | Mapping[str, Any] | None = None,
     collect: bool = False,
+    isolate: bool = False,
+    into: Store | None = None,
     redact: Any = None,
 ) -> ReplayResult:
     """Run an agent again with every call answered from a recorded run.
 
-    Nothing is called outside. The recorded input takes the place of a new one, sleeps are skipped,
-    graphs get a fresh in-memory saver, and the recording is never changed.
+    Nothing is called outside, but for what is told to be live. The recorded input takes the place
+    of a new one, sleeps are skipped until something live is waited for, graphs get a fresh
+    in-memory saver, and the recording is never changed.
 
     Parameters
     ----------
@@ -51,14 +61,27 @@ def replay(
     mode
         ``exact``: position and signature of each call must be the same, and the agent is stopped
         at the first difference. ``cached``: a recorded answer to the same request is taken also
-        from another place of the run.
+        from another place of the run, and, of calls that only read, from the runs it came from
+        and other runs of the same agent. ``live``: calls are made.
+    overrides
+        Another mode for some calls: ``{"kind:model": "live", "tool:search": "cached",
+        "lane:root/agent": "exact"}``. A lane stands for what lies below it too. The narrowest
+        wins: lane, then name (``tool:`` names any call), then kind.
+    on_miss
+        What follows a cached call that nothing answers: ``fail`` ends the replay, ``error`` raises
+        `CallMissed` in the agent, ``live`` makes the call.
+    effects
+        Tool name → ``pure``, ``read``, ``write``, ``irreversible``, or ``approved``. Live, only
+        tools that are known to read, or are approved, are called; others end the replay.
+    budget
+        Bounds of all live calls together: ``{"calls": 10, "usd": 0.5, "seconds": 60}``.
+    collect
+        Go on after a difference where an answer can be found, and report all of them.
+    isolate
+        Replay in a child process without any network, so with nothing live.
     into
         The store of the new run; default the run's own. For a read-only store the new run is
         written to a temporary folder, whose path is printed.
-    isolate
-        Replay in a child process without any network.
-    collect
-        Go on after a difference where an answer can be found, and report all of them.
     redact
         The function that the run was recorded with, if there was one; the rules of that time are
         in the recording.
@@ -66,7 +89,9 @@ def replay(
     Returns
     -------
     ReplayResult
-        A difference is a value: see its ``divergences``.
+        A difference is a value: see its ``divergences``. With a live answer nothing is identical;
+        what it gave is compared with what was recorded in its place, and later requests that hold
+        it as a message are answered as if they held the recorded one.
 
     Raises
     ------
@@ -75,7 +100,7 @@ def replay(
     RecordingIncomplete
         Exact was asked, and the recording lacks something.
     UsageError
-        No such mode, or no agent.
+        A mode, policy, override or budget that makes no sense; no agent.
 
     Examples
     --------
@@ -84,10 +109,14 @@ def replay(
     >>> wb.replay(run, "workbench.examples.support_desk:agent").identical
     True
     """
-    if mode not in ("exact", "cached"):
-        raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
+    policy = Policy.of(mode, on_miss=on_miss, overrides=overrides, budget=budget)
+    if isolate and policy.may_call:
+        raise UsageError(
+            "an isolated replay has no way out, so nothing in it can be live",
+            hint="replay with isolate=False, or without what is live",
+        )
     source = read(run)
-    if mode == "exact":
+    if policy.mode == "exact":
         source.require_complete()
     found = agent_of(run, source, agent)
     wanted = redacting.wanted_for(source, run.store, redact)
@@ -104,7 +133,12 @@ def replay(
         job = isolation.Job(
             agent=str(found.entry_point),
             session="workbench.replay.session:from_options",
-            options={"mode": mode, "collect": collect, "redact": redacting.sent(wanted)},
+            options={
+                "policy": policy.as_dict(),
+                "effects": dict(effects or {}),
+                "collect": collect,
+                "redact": redacting.sent(wanted),
+            },
         )
         away = isolation.play(job, run)
         target = target_of(run, header, into=into)
@@ -112,7 +146,13 @@ def replay(
     else:
         target = target_of(run, header, into=into)
         session = ReplaySession(
-            Journal(target.sink), source, mode=mode, collect=collect, redact=wanted
+            Journal(target.sink),
+            source,
+            policy=policy,
+            effects=effects,
+            collect=collect,
+            kin=Kin(run),
+            redact=wanted,
         )
         played = play(session, source, found, now=now)
     if played.identical and mode == "exact":

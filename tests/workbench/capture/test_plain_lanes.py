@@ -24,6 +24,7 @@ from workbench.capture.journal import Journal
 from workbench.capture.record import record_into
 from workbench.replay.child import Kept
 from workbench.replay.playing import play
+from workbench.replay.policy import Policy
 from workbench.replay.session import ReplaySession
 
 TIMES = 50
@@ -116,7 +117,7 @@ def replayed(recording, agent):
     agents.world.poisoned = True
     try:
         target = found.find_agent(agent)
-        session = ReplaySession(Journal(Kept()), recording, mode="exact")
+        session = ReplaySession(Journal(Kept()), recording, policy=Policy())
         return play(session, recording, target, now=made_of(target))
     finally:
         agents.world.poisoned = False

@@ -56,6 +56,21 @@ def test_replay_exits_with_0_when_identical_and_1_when_not(command):
     assert answer["divergences"][0]["seq"] == command.run.calls["seq"][0]
 
 
+def test_replay_takes_overrides_and_a_budget(command):
+    code, answer = command(
+        *("replay", command.run.run_id, "--mode", "cached"),
+        *("--override", "tool:ask=live", "--budget", "calls=2"),
+    )
+    assert (code, answer["status"]) == (1, "diverged")
+    assert answer["match_levels"] == {"live": 2, "refused": 1}
+    assert answer["certificate"]["strength"] == "guarded"
+    assert answer["certificate"]["policy"]["overrides"] == {"tool:ask": "live"}
+    code, answer = command("replay", command.run.run_id, "--budget", "calls=few")
+    assert (code, answer["error"]["code"]) == (2, "usage_error")
+    code, answer = command("replay", command.run.run_id, "--override", "ask=live")
+    assert (code, answer["error"]["code"]) == (2, "usage_error")
+
+
 def test_fork_edits_plans_and_refuses(command, tmp_path):
     seq = command.run.calls["seq"][1]
     edit = tmp_path / "edit.json"
