@@ -18,6 +18,7 @@ class Shelf:
 
     def __init__(self):
         self._sinks = {}
+        self._artifacts = {}
 
     def writer(self, header):
         sink = _Sink(header)
@@ -36,6 +37,19 @@ class Shelf:
 
     def bodies(self, run_id):
         return self._sinks[run_id].pool
+
+    def put_artifact(self, data):
+        self._artifacts[hashing.sha256_hex(data)] = data
+        return hashing.sha256_hex(data)
+
+    def get_artifact(self, sha256):
+        return self._artifacts[sha256]
+
+    def patch(self, run_id, change):
+        sink = self._sinks[run_id]
+        labels = {**sink.header.labels, **change.labels}
+        sink.header = msgspec.structs.replace(sink.header, labels=labels)
+        return self.row(run_id)
 
     def forged(self, run, events):
         """Put a run here whose log is another run's, changed; it is numbered and sealed anew."""

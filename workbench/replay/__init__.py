@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from workbench.replay.divergence import Divergence
+from workbench.replay.drift import drift
 from workbench.replay.result import ReplayResult
 from workbench.replay.verb import replay
 
-__all__ = ["Divergence", "ReplayResult", "replay"]
+__all__ = ["Divergence", "ReplayResult", "drift", "replay"]

@@ -126,7 +126,7 @@ def compared(
     call: RecordedCall, came: Came, *, outcome: dict[str, Any] | None, bodies: Mapping[str, Any]
 ) -> Divergence | None:
     """Return how what a live call gave differs from what was recorded; None where it does not."""
-    mine, theirs = (bodies.get((o or {}).get("message"), o) for o in (came.outcome, outcome))
+    mine, theirs = (bodies.get(str((o or {}).get("message")), o) for o in (came.outcome, outcome))
     changes = pointer_diff(theirs, mine)
     if not changes:
         return None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         RunWriter,
     )
 
+CERTIFICATE = "certificate.json"
 COLUMNS: dict[str, frames.Columns] = {
     "runs.parquet": frames.RUNS,
     "events.parquet": {"run_id": pl.String, **frames.EVENTS},
@@ -166,6 +167,14 @@ class FolderStore:
     def files(self) -> fsspec.AbstractFileSystem:
         """The file system the export lies in."""
         return self._files
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The certificate that lies beside the files of the export, if one does."""
+        try:
+            return bytes(self._files.cat_file(self.path_of(CERTIFICATE)))
+        except FileNotFoundError:
+            return None
 
     def get_artifact(self, sha256: str) -> bytes:
         """Refuse: an export holds no artifacts."""
