@@ -24,9 +24,7 @@ class Gate:
     """Lets models, retrievers and people be asked, and tools that only read, or are approved."""
 
     def __init__(self, effects: Mapping[str, Any] | None, recording: Recording) -> None:
-        self._given = dict(effects or {})
-        for name, effect in self._given.items():
-            _checked(name, effect)
+        self._given = checked(effects)
         self._recorded = {c.name: c.effect for c in recording.calls if c.effect != "unknown"}
 
     def effect(self, name: str, own: str) -> str:
@@ -84,8 +82,17 @@ class Purse:
         return {"calls": self.calls, "usd": self.usd, "seconds": round(self.seconds, 3)}
 
 
-def _checked(name: str, effect: Any) -> None:
-    if effect not in APPROVED and effect not in EFFECTS:
-        raise UsageError(
-            f"no such effect for {name}", expected=[*EFFECTS, "approved"], found=effect
-        )
+def checked(effects: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return effects by tool name as a user gives them.
+
+    Raises
+    ------
+    UsageError
+        One of them is no effect, nor an approval.
+    """
+    for name, effect in (effects or {}).items():
+        if effect not in APPROVED and effect not in EFFECTS:
+            raise UsageError(
+                f"no such effect for {name}", expected=[*EFFECTS, "approved"], found=effect
+            )
+    return dict(effects or {})

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import hashing
 from workbench.replay import divergence as d
+from workbench.replay import guard
+from workbench.replay.gate import Purse
 
 if TYPE_CHECKING:
     from workbench.capture import outcomes
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from workbench.replay.engine import Question
     from workbench.replay.gate import Gate
     from workbench.replay.policy import Budget
-
-from workbench.replay.gate import Purse
 
 
 class Live:
@@ -63,6 +63,7 @@ class Live:
         self.purse.take()
         opened.asked.effect = self.gate.effect(opened.asked.name, opened.asked.effect)  # type: ignore[assignment] # a word of the schema
         self._open[opened.step_id] = stood_for
+        guard.permit(opened)
 
     def is_open(self, opened: Opened) -> bool:
         """Say whether a call was made live and has not come back yet."""
@@ -70,6 +71,7 @@ class Live:
 
     def ended(self, opened: Opened, came: outcomes.Came, took_s: float) -> RecordedCall | None:
         """Count what a call used; return the recorded one in whose place it was made."""
+        guard.revoke(opened)
         recorded = self._open.pop(opened.step_id)
         asked = opened.asked
         self.purse.spend(asked.kind, asked.name, usd=came.tokens.get("cost_usd"), seconds=took_s)

@@ -8,15 +8,17 @@ import replay_agents as agents
 
 import workbench as wb
 
-renames = False
-prices = itertools.count(100)
+
+class Airline:
+    renames = False
+    prices = itertools.count(100)
 
 
 @wb.tool(effect="read")
 def flights(day):
-    key = "price_usd" if renames else "price"
-    found = [{key: next(prices), "from": "OSL"} for _ in range(day % 3 + 1)]
-    return {"day": day, "flights": found, "page": 1 if renames else "1"}
+    key = "price_usd" if Airline.renames else "price"
+    found = [{key: next(Airline.prices), "from": "OSL"} for _ in range(day % 3 + 1)]
+    return {"day": day, "flights": found, "page": 1 if Airline.renames else "1"}
 
 
 def agent(days):
@@ -24,17 +26,15 @@ def agent(days):
 
 
 @pytest.fixture
-def drifted(folders, world):
+def drifted(folders, world, monkeypatch):
     """Two runs of three and two calls, replayed with the tool live and its fields renamed."""
-    global renames, prices
-    renames, prices = False, itertools.count(100)
     runs = [wb.record(folders, agent, days) for days in ([1, 2, 3], [4, 5])]
-    renames, results = True, []
+    monkeypatch.setattr(Airline, "renames", True)
+    results = []
     for run in runs:
-        prices = itertools.count(min(_prices(run)))
+        monkeypatch.setattr(Airline, "prices", itertools.count(min(_prices(run))))
         results.append(wb.replay(run, agent, mode="cached", overrides={"tool:flights": "live"}))
-    yield results
-    renames = False
+    return results
 
 
 def _prices(run):
