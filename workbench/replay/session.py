@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
 from workbench.replay import divergence as d
-from workbench.replay import savers
+from workbench.replay import savers, turns
 from workbench.replay.engine import Engine, Question
 from workbench.replay.redacting import as_recorded, received
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
     from workbench.replay.engine import Match
+    from workbench.replay.turns import Order
 
 ReplayMode = Literal["exact", "cached"]
 
@@ -57,6 +58,7 @@ class ReplaySession(Session):
         collect: bool = False,
         effects: Effects | None = None,
         redact: Wanted | None = None,
+        order: Order = "declared",
     ) -> None:
         super().__init__(journal, effects=effects)
         journal.redaction.wants(redact)
@@ -65,6 +67,7 @@ class ReplaySession(Session):
         self.mode = mode
         self.collect = collect
         self.engine = Engine(recording)
+        self.turns = turns.of(self, order)
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
         self.stopped = False
@@ -153,6 +156,7 @@ class ReplaySession(Session):
         opened.answer = self.answer_of(opened, match.call, match.level)
         opened.labels = self.labels(match.level)
         self._log(opened, match.level, match.call)
+        self.turns.asked()
         if match.level != "miss" and (match.call.pieces is not None) != opened.streams:
             self._note_stream(opened, match.call)
 
@@ -191,6 +195,25 @@ class ReplaySession(Session):
                 source_seq=call.seq if call else None,
             )
         )
+
+    # ---- in turn
+
+    def turn(self, opened: Opened) -> None:
+        """Wait until it is a call's turn to be answered."""
+        self.turns.wait(opened)
+
+    async def turn_in_loop(self, opened: Opened) -> None:
+        """Wait in a task until it is a call's turn."""
+        await self.turns.wait_in_loop(opened)
+
+    async def piece_in_loop(self, opened: Opened) -> None:
+        """Let other tasks have their turn before the next pieces of a stream."""
+        await self.turns.wait_for_piece(opened)
+
+    def write_end(self, opened: Opened, came: outcomes.Came, *, status: str) -> None:
+        """Write the end of a call, for which others may have waited."""
+        super().write_end(opened, came, status=status)
+        self.turns.ended(opened)
 
     # ---- differences
 

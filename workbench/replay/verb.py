@@ -16,6 +16,7 @@ from workbench.replay.playing import play
 from workbench.replay.result import ReplayResult, matches
 from workbench.replay.session import ReplaySession
 from workbench.replay.targets import target_of
+from workbench.replay.turns import ORDERS
 from workbench.schema import RunHeader
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from workbench.replay.playing import Played
     from workbench.replay.session import ReplayMode
     from workbench.replay.targets import Target
+    from workbench.replay.turns import Order
     from workbench.store.protocol import Store
     from workbench.store.run import Run
 
@@ -36,6 +38,7 @@ def replay(
     isolate: bool = False,
     collect: bool = False,
     redact: Any = None,
+    order: Order = "declared",
 ) -> ReplayResult:
     """Run an agent again with every call answered from a recorded run.
 
@@ -86,6 +89,8 @@ def replay(
     """
     if mode not in ("exact", "cached"):
         raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
+    if order not in ORDERS:
+        raise UsageError("no such order of answers", expected=list(ORDERS), found=order)
     source = read(run)
     if mode == "exact":
         source.require_complete()
@@ -104,7 +109,12 @@ def replay(
         job = isolation.Job(
             agent=str(found.entry_point),
             session="workbench.replay.session:from_options",
-            options={"mode": mode, "collect": collect, "redact": redacting.sent(wanted)},
+            options={
+                "mode": mode,
+                "collect": collect,
+                "redact": redacting.sent(wanted),
+                "order": order,
+            },
         )
         away = isolation.play(job, run)
         target = target_of(run, header, into=into)
@@ -112,7 +122,7 @@ def replay(
     else:
         target = target_of(run, header, into=into)
         session = ReplaySession(
-            Journal(target.sink), source, mode=mode, collect=collect, redact=wanted
+            Journal(target.sink), source, mode=mode, collect=collect, redact=wanted, order=order
         )
         played = play(session, source, found, now=now)
     if played.identical and mode == "exact":
