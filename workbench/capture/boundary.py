@@ -5,7 +5,9 @@ The outermost public entry wins: inside a call nothing else is a call.
 
 from __future__ import annotations
 
+import asyncio
 import functools
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable
@@ -15,7 +17,7 @@ from workbench.capture import exceptions, outcomes, outside, relays, values
 from workbench.capture import scope as scopes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 
     from workbench.capture.asked import Asked
     from workbench.capture.session import Answer, Opened
@@ -63,7 +65,24 @@ def _answer(opened: Opened) -> Answer:
     return opened.answer
 
 
-def served(opened: Opened) -> Any:
+def _served(opened: Opened) -> Any:
+    """Return or raise what a call is answered with when it is its turn."""
+    opened.session.turn(opened)
+    return _given(opened)
+
+
+async def _aserved(opened: Opened) -> Any:
+    """Do so in a task, which may be cancelled while it waits, as it was when this was recorded."""
+    try:
+        await opened.session.turn_in_loop(opened)
+    except asyncio.CancelledError:
+        answer = _answer(opened)
+        opened.session.write_end(opened, answer.came, status=answer.status)
+        raise
+    return _given(opened)
+
+
+def _given(opened: Opened) -> Any:
     """Return or raise what a call is answered with, and write its end."""
     answer = _answer(opened)
     came, session = answer.came, opened.session
@@ -104,7 +123,7 @@ def calling(
                 return original(*args, **kwargs)
             opened = here.session.begin(here, asked)
             if opened.answer is not None:
-                return served(opened)
+                return _served(opened)
             former = scopes.raw()
             try:
                 scopes.put(_inside(opened))
@@ -138,7 +157,7 @@ def awaiting(
                 return await original(*args, **kwargs)
             opened = here.session.begin(here, asked)
             if opened.answer is not None:
-                return served(opened)
+                return await _aserved(opened)
             former = scopes.raw()
             try:
                 scopes.put(_inside(opened))
@@ -170,15 +189,15 @@ def _inside(opened: Opened) -> scopes.Scope:
 
 def streaming(describe: Describe, *, named: str | None = None) -> Callable[[Any], Any]:
     """Return a wrapper for an entry that gives an iterator."""
-    return _relayed(relays.relay, describe, named)
+    return _relayed(relays.relay, _served_stream, describe, named)
 
 
 def astreaming(describe: Describe, *, named: str | None = None) -> Callable[[Any], Any]:
     """Return a wrapper for an entry that gives an asynchronous iterator."""
-    return _relayed(relays.arelay, describe, named)
+    return _relayed(relays.arelay, _aserved_stream, describe, named)
 
 
-def _relayed(relay: Any, describe: Describe, named: str | None) -> Callable[[Any], Any]:
+def _relayed(relay: Any, serve: Any, describe: Describe, named: str | None) -> Callable[[Any], Any]:
     def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def entry(*args: Any, **kwargs: Any) -> Any:
@@ -186,7 +205,7 @@ def _relayed(relay: Any, describe: Describe, named: str | None) -> Callable[[Any
             asked = None if here is None else _described(describe, here, args, kwargs)
             if here is None or asked is None:
                 return original(*args, **kwargs)
-            begin = functools.partial(_begun, here, asked)
+            begin = functools.partial(_begun, here, asked, serve)
             return relay(begin, functools.partial(original, *args, **kwargs))
 
         return entry
@@ -195,14 +214,14 @@ def _relayed(relay: Any, describe: Describe, named: str | None) -> Callable[[Any
 
 
 def _begun(
-    here: scopes.Scope, asked: Asked, start: Callable[[], Any]
+    here: scopes.Scope, asked: Asked, serve: Any, start: Callable[[], Any]
 ) -> tuple[relays.Watch, Callable[[], Any]]:
     """Begin a stream when its first piece is wanted, be it after its recording."""
     if here.session.closed:
         return relays.Nobody(), start
     opened = here.session.begin(scopes.reader(here), asked, streams=True)
     if opened.answer is not None:
-        return relays.Nobody(), functools.partial(_served_stream, opened)
+        return relays.Nobody(), functools.partial(serve, opened)
     return _Watched(opened), start
 
 
@@ -233,10 +252,31 @@ class _Watched:
 
 def _served_stream(opened: Opened) -> Generator[Any, Any, Any]:
     """Give the recorded pieces again; write the end when the reader has had what was recorded."""
+    with _ending(opened):
+        for pieces in _served_chunks(opened):
+            yield from pieces
+        opened.session.turn(opened)
+    return _returned(opened)
+
+
+async def _aserved_stream(opened: Opened) -> AsyncGenerator[Any, None]:
+    """Do so in a task."""
+    with _ending(opened):
+        for pieces in _served_chunks(opened):
+            await opened.session.piece_in_loop(opened)
+            for piece in pieces:
+                yield piece
+        await opened.session.turn_in_loop(opened)
+    _returned(opened)
+
+
+@contextmanager
+def _ending(opened: Opened) -> Iterator[None]:
+    """Write the end of a stream, and whether its reader left it before the recorded end."""
     answer, session = _answer(opened), opened.session
     came = answer.came
     try:
-        yield from _served_pieces(opened)
+        yield
     except GeneratorExit:
         if answer.status != "cancelled":
             session.left_early(opened)
@@ -248,20 +288,24 @@ def _served_stream(opened: Opened) -> Generator[Any, Any, Any]:
         session.write_end(opened, came, status=answer.status)
         raise
     session.write_end(opened, came, status=answer.status)
+
+
+def _returned(opened: Opened) -> Any:
+    """Raise what a stream ended with, or return what it returned beside its pieces."""
+    came = _answer(opened).came
     if came.exception is not None:
         raise exceptions.from_record(came.exception)
     return values.thaw((came.outcome or {}).get("returned"))
 
 
-def _served_pieces(opened: Opened) -> Generator[Any, Any, None]:
+def _served_chunks(opened: Opened) -> Iterator[Iterable[Any]]:
     answer, session = _answer(opened), opened.session
     if answer.pieces is None:
         if answer.came.exception is None:
-            yield outcomes.as_chunk(restored(opened))
+            yield [outcomes.as_chunk(restored(opened))]
         return
     for pieces in answer.pieces:
         session.write_chunk(opened, pieces, at_ms=0.0)
-        for piece in pieces:
-            yield values.thaw(piece)
+        yield (values.thaw(piece) for piece in pieces)  # into which the reader may send something
     if answer.status == "cancelled" and answer.came.exception is None:
         session.past_end(opened)

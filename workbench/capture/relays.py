@@ -130,7 +130,7 @@ async def arelay(begin: Begin, start: Start) -> AsyncGenerator[Any, Any]:
             former = scopes.raw()
             try:
                 scopes.put(watch.scope)
-                live = _aiter(start()) if live is None else live
+                live = aiter(start()) if live is None else live
                 step = anext(live) if fed is None else fed.to(live, send="asend", throw="athrow")
                 piece = await step
             except StopAsyncIteration:
@@ -168,32 +168,3 @@ async def _aclose(watch: Watch, live: Any) -> None:
     finally:
         scopes.put(former)
         watch.cancelled()
-
-
-def _aiter(pieces: Any) -> Any:
-    return aiter(pieces) if hasattr(pieces, "__aiter__") else _AtOnce(pieces)
-
-
-class _AtOnce:
-    """A generator as an asynchronous one that never waits: what is served from a recording."""
-
-    def __init__(self, live: Generator[Any, Any, Any]) -> None:
-        self._live = live
-
-    async def __anext__(self) -> Any:
-        return await self.asend(None)
-
-    async def asend(self, sent: Any) -> Any:
-        try:
-            return self._live.send(sent)
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-    async def athrow(self, error: BaseException) -> Any:
-        try:
-            return self._live.throw(error)
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-    async def aclose(self) -> None:
-        self._live.close()

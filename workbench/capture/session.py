@@ -287,6 +287,17 @@ class Session:
         stream.chunks += 1
         self.journal.take(written.chunk, opened, hashing.dumps_in_order(body))
 
+    # ---- in turn: what is answered and not made may have to wait
+
+    def turn(self, opened: Opened) -> None:
+        """Wait until it is an answered call's turn."""
+
+    async def turn_in_loop(self, opened: Opened) -> None:
+        """Wait in a task until it is an answered call's turn."""
+
+    async def piece_in_loop(self, opened: Opened) -> None:
+        """Wait in a task for the next pieces of an answer."""
+
     # ---- what was missed
 
     def gap(self, kind: str, name: str | None, *, reason: str) -> None:

@@ -24,6 +24,7 @@ DivergenceKind = Literal[
     "dependency_changed",
     "own_value",
     "normaliser_failed",
+    "order_not_kept",
     "outcome_mismatch",
     "exception_mismatch",
     "stream_shape",

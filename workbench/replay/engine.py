@@ -126,6 +126,10 @@ class Engine:
         """The recorded calls nobody asked for, in order of seq."""
         return sorted(self._unused.values(), key=lambda call: call.seq)
 
+    def is_asked(self, seq: int) -> bool:
+        """Say whether the recorded call that began there was asked for."""
+        return seq not in self._unused
+
     def expects(self, lane: str) -> bool:
         """Say whether a call in a lane or below it has not been asked for yet."""
         below = lane + "/"

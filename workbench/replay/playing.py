@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from workbench.replay.session import Answered, ReplaySession
 
 # these say why something may differ; where nothing else does they are no divergence
-_NOTICES = frozenset({"dependency_changed", "own_value", "normaliser_failed"})
+_NOTICES = frozenset({"dependency_changed", "own_value", "normaliser_failed", "order_not_kept"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
     """What came of a replay, counted from the calls really consumed.
 
-    ``notices`` are other versions of what the agent stands on, values that were not recorded, and
-    normalisers that raised; they join the ``divergences`` only where there are others, as their
-    possible cause.
+    ``notices`` are other versions of what the agent stands on, values that were not recorded,
+    normalisers that raised, and answers that came out of turn; they join the ``divergences`` only
+    where there are others, as their possible cause.
     """
 
     mode: str
@@ -111,6 +111,7 @@ def _played(session: ReplaySession, agent: agents.Agent, call: agents.RootCall) 
         outside.replay_began(session)
         stack.callback(outside.replay_ended, session)
         stack.enter_context(guard.guarded(session))
+        stack.callback(session.turns.close)
         try:
             ended = run_in_session(session, agent.target, call, then=_going_on(session))
         finally:

@@ -11,7 +11,7 @@ from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
 from workbench.errors import CallMissed
 from workbench.replay import divergence as d
-from workbench.replay import savers
+from workbench.replay import savers, turns
 from workbench.replay.engine import Engine, Match, Question
 from workbench.replay.gate import Gate
 from workbench.replay.live import Live
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
+    from workbench.replay.turns import Order
     from workbench.schema import Mode
 
     # (question, effect) → a call of another run
@@ -71,6 +72,7 @@ class ReplaySession(Session):
         collect: bool = False,
         kin: Kindred | None = None,
         redact: Wanted | None = None,
+        order: Order = "declared",
     ) -> None:
         super().__init__(journal)
         journal.redaction.wants(redact)
@@ -82,6 +84,7 @@ class ReplaySession(Session):
         self.live = Live(Gate(effects, recording), policy.budget)
         self.improvised = False
         self._kin = kin
+        self.turns = turns.of(self, order)
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
         self.stopped = False
@@ -253,6 +256,7 @@ class ReplaySession(Session):
             with self.lock:
                 self._compare(opened, came)
         super().write_end(opened, came, status=status)
+        self.turns.ended(opened)  # others may have waited for it
 
     def _compare(self, opened: Opened, came: outcomes.Came) -> None:
         call = self.live.ended(opened, came, perf_counter() - opened.started)
@@ -287,6 +291,7 @@ class ReplaySession(Session):
         opened.answer = self.answer_of(opened, match)
         opened.labels = self.labels(level, mode)
         self._log(opened, level, match.call, match.run_id)
+        self.turns.asked()
         if level != "miss" and (match.call.pieces is not None) != opened.streams:
             self._note_stream(opened, match.call)
 
@@ -347,6 +352,20 @@ class ReplaySession(Session):
                 source_run_id=run_id,
             )
         )
+
+    # ---- in turn
+
+    def turn(self, opened: Opened) -> None:
+        """Wait until it is a call's turn to be answered."""
+        self.turns.wait(opened)
+
+    async def turn_in_loop(self, opened: Opened) -> None:
+        """Wait in a task until it is a call's turn."""
+        await self.turns.wait_in_loop(opened)
+
+    async def piece_in_loop(self, opened: Opened) -> None:
+        """Let other tasks have their turn before the next pieces of a stream."""
+        await self.turns.wait_for_piece(opened)
 
     # ---- differences
 

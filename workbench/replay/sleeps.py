@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 _users = 0
 _sleep, _async_sleep = time.sleep, asyncio.sleep
+real_sleep = asyncio.sleep
 
 
 def _skipped() -> bool:

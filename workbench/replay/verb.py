@@ -20,6 +20,7 @@ from workbench.replay.progress import shown
 from workbench.replay.result import ReplayResult, matches
 from workbench.replay.session import ReplaySession
 from workbench.replay.targets import target_of
+from workbench.replay.turns import ORDERS
 from workbench.schema import RunHeader
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from workbench.replay.policy import Budget, OnMiss
     from workbench.replay.progress import Tell
     from workbench.replay.targets import Target
+    from workbench.replay.turns import Order
     from workbench.schema import Mode
     from workbench.store.protocol import Store
     from workbench.store.run import Run
@@ -48,6 +50,7 @@ def replay(
     isolate: bool = False,
     into: Store | None = None,
     redact: Any = None,
+    order: Order = "declared",
     progress: Tell | None = None,
     timeout: float | None = None,
 ) -> ReplayResult:
@@ -123,12 +126,18 @@ def replay(
     True
     """
     policy = Policy.of(mode, on_miss=on_miss, overrides=overrides, budget=budget)
-    options: dict[str, Any] = {"effects": gate.checked(effects), "collect": collect}
+    options: dict[str, Any] = {
+        "effects": gate.checked(effects),
+        "collect": collect,
+        "order": order,
+    }
     if isolate and policy.may_call:
         raise UsageError(
             "an isolated replay has no way out, so nothing in it can be live",
             hint="replay with isolate=False, or without what is live",
         )
+    if order not in ORDERS:
+        raise UsageError("no such order of answers", expected=list(ORDERS), found=order)
     if timeout is not None and not isolate:
         raise UsageError("only an isolated replay has a timeout", hint="pass isolate=True")
     strength = "isolated" if isolate else "guarded"
