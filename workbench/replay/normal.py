@@ -38,7 +38,7 @@ def normalised(request: Mapping[str, Any], bodies: Mapping[str, Any]) -> Form:
     """
     names: dict[str, str] = {}
     whole = expanded(request, bodies)
-    messages = [_message(body, names) for body in whole.get("messages") or []]
+    messages = [message(body, names) for body in whole.get("messages") or []]
     return Form({**whole, "messages": messages} if messages else whole, names)
 
 
@@ -126,7 +126,8 @@ def _told(name: str, normalise: Normalise) -> dict[str, Any]:
     return {"name": name, "function": hashlib.sha256(made_of.encode()).hexdigest()}
 
 
-def _message(body: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def message(body: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Return a message with its provider's ids renamed, by the ``names`` given so far."""
     form = dict(body)
     extra = {k: v for k, v in (body.get("extra") or {}).items() if k not in _PROVIDER}
     form["extra"] = extra
