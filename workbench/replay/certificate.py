@@ -69,7 +69,11 @@ def certificate(
                 "recorded": len(source.calls),
                 "asked": len(played.answered),
                 "consumed": len(
-                    {a.source_seq for a in played.answered if a.source_seq is not None}
+                    {
+                        answer.source_seq
+                        for answer in played.answered
+                        if answer.source_seq is not None and answer.source_run_id is None
+                    }
                 ),
                 "unconsumed": played.unconsumed,
             },
@@ -77,6 +81,7 @@ def certificate(
             "source": facts(source, source_row),
             "replay": replay,
             "normalisers": played.normalisers,
+            "renamed": played.renamed,
             "divergences": [found.as_dict() for found in played.divergences],
             "notices": [found.as_dict() for found in played.notices],
         }

@@ -96,6 +96,7 @@ def _told(played: Played) -> dict[str, Any]:
         "answered": [asdict(row) for row in played.answered],
         "unconsumed": played.unconsumed,
         "normalisers": values.freeze(played.normalisers)[0],
+        "renamed": played.renamed,
         "output": values.freeze(played.output)[0],
     }
 

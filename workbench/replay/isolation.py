@@ -394,15 +394,11 @@ def _played(answer: dict[str, Any]) -> Played:
         mode=answer["mode"],
         policy=answer["policy"],
         identical=answer["identical"],
-        divergences=[_divergence(found) for found in answer["divergences"]],
-        notices=[_divergence(found) for found in answer["notices"]],
+        divergences=[Divergence.from_dict(found) for found in answer["divergences"]],
+        notices=[Divergence.from_dict(found) for found in answer["notices"]],
         answered=[Answered(**row) for row in answer["answered"]],
         unconsumed=answer["unconsumed"],
         normalisers=answer["normalisers"],
+        renamed=answer["renamed"],
         output=values.thaw(answer["output"]),
     )
-
-
-def _divergence(told: dict[str, Any]) -> Divergence:
-    several = {name: tuple(told[name]) for name in ("changes", "nearest")}
-    return Divergence(**{**told, **several})

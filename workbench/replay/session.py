@@ -12,6 +12,7 @@ from workbench.capture.session import Answer, Opened, Session
 from workbench.errors import CallMissed
 from workbench.replay import divergence as d
 from workbench.replay import savers, turns
+from workbench.replay.compared import outcome_changes
 from workbench.replay.engine import Engine, Match, Question
 from workbench.replay.gate import Gate
 from workbench.replay.live import Live
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from workbench.capture.asked import Asked
     from workbench.capture.journal import Journal
+    from workbench.capture.normalise import Normalise
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 # answers of these levels were not given to this very request in the recorded run
 _IMPROVISED = frozenset({"kin", "simulated", "live"})
-_EXACT = frozenset({"exact", "exact_redacted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ class ReplaySession(Session):
         kin: Kindred | None = None,
         redact: Wanted | None = None,
         order: Order = "declared",
+        normalise: Mapping[str, Normalise] | None = None,
     ) -> None:
         super().__init__(journal)
         journal.redaction.wants(redact)
@@ -80,7 +82,7 @@ class ReplaySession(Session):
         self.recording = recording
         self.policy = policy
         self.collect = collect
-        self.engine = Engine(recording)
+        self.engine = Engine(recording, normalise=normalise)
         self.live = Live(Gate(effects, recording), policy.budget)
         self.improvised = False
         self._kin = kin
@@ -187,10 +189,10 @@ class ReplaySession(Session):
         """Do with a call that nothing answers what the policy says; an exact one is the end."""
         missed = "fail" if mode == "exact" else self.policy.on_miss
         if missed == "live":
-            self._downgraded(question, "it was made live")
+            self._tell_differences(question)
             self._go_live(question, opened, stood_for=None)
         elif missed == "error":
-            self.note(self.engine.explain(question))
+            self._tell_differences(question)
             self._abandon(opened, "miss", mode)
             raise CallMissed(
                 f"{question.kind} {question.name} was not recorded with this request",
@@ -200,14 +202,13 @@ class ReplaySession(Session):
         else:
             self._accept(opened, self._differs(question, opened, mode), mode)
 
-    def _downgraded(self, question: Question, what: str) -> None:
-        """Note that a call was answered in a weaker way than was asked for."""
-        found = self.engine.explain(question)
-        self.note(replace(found, kind="mode_downgraded", cause=f"{found.cause}: {what}"))
+    def _tell_differences(self, question: Question) -> None:
+        for found in self.engine.differences(question):
+            self.note(found)
 
     def _differs(self, question: Question, opened: Opened, mode: Mode) -> Match:
         """Note what differs; stop, or give what fits best where all are to be collected."""
-        self.note(self.engine.explain(question))
+        self._tell_differences(question)
         if self.collect:
             found = self._recovered(question)
             if found is not None:
@@ -240,7 +241,7 @@ class ReplaySession(Session):
             raise d.ReplayStopped
         taken = None if stood_for is None else self.engine.take(stood_for, "live")
         self.live.begin(opened, taken.call if taken else None)
-        self._weaker(opened, "live")
+        self.improvised = True
         opened.labels = self.labels("live", "live")
         self._log(opened, "live", taken.call if taken else None)
 
@@ -262,15 +263,12 @@ class ReplaySession(Session):
         call = self.live.ended(opened, came, perf_counter() - opened.started)
         if call is None:
             return
-        outcome, bodies = readdressed(call, self.recording.bodies, opened.asked.tool_call_id)
-        self.live.stands_for(came, outcome)
+        self.live.stands_for(came, call.outcome)
         told = self._question(opened)
         if told.signature != call.signature:
             self.note(self.engine.changed(told, call))
             return
-        found = d.compared(
-            call, came, outcome=outcome, bodies={**self.recording.bodies, **bodies, **came.bodies}
-        )
+        found = outcome_changes(call, came, self.recording.bodies)
         if found is not None:
             self.note(found)
 
@@ -287,31 +285,13 @@ class ReplaySession(Session):
         level = match.level
         if opened.asked.signature != match.call.signature and level in ("exact", "lane", "run"):
             level = "normalised"  # it holds live answers in the place of recorded ones
-        self._weaker(opened, level)
+        self.improvised = self.improvised or level in _IMPROVISED
         opened.answer = self.answer_of(opened, match)
         opened.labels = self.labels(level, mode)
         self._log(opened, level, match.call, match.run_id)
         self.turns.asked()
         if level != "miss" and (match.call.pieces is not None) != opened.streams:
             self._note_stream(opened, match.call)
-
-    def _weaker(self, opened: Opened, level: str) -> None:
-        """Keep that an answer is weaker than those of the mode that was asked for."""
-        self.improvised = self.improvised or level in _IMPROVISED
-        if self.mode != "exact" or level in _EXACT or level == "miss":
-            return
-        asked, call = opened.asked, self._recorded(opened)
-        self.note(
-            d.Divergence(
-                kind="mode_downgraded",
-                seq=call.seq if call else None,
-                lane=opened.lane,
-                expected="exact",
-                actual={"kind": asked.kind, "name": asked.name, "match_level": level},
-                cause=f"{asked.kind} {asked.name} was answered at level {level} in an exact replay",
-                fix="an override lets it: without it the call is exact, or the replay ends there",
-            )
-        )
 
     def answer_of(self, opened: Opened, match: Match) -> Answer:
         """Return a recorded outcome as an answer, addressed to the call that asks."""
@@ -336,6 +316,10 @@ class ReplaySession(Session):
     def labels(self, level: str, mode: Mode) -> dict[str, Any]:
         """Return what every event of a call carries."""
         return {"mode": mode, "match_level": level}
+
+    def mode_of(self, answered: Answered) -> Mode:
+        """Return by what a call was asked to be answered."""
+        return self.policy.mode_of(answered.kind, answered.name, answered.lane)
 
     def _log(
         self, opened: Opened, level: str, call: RecordedCall | None, run_id: str | None = None

@@ -26,6 +26,7 @@ from workbench.schema import RunHeader
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from workbench.capture.normalise import Normalise
     from workbench.recording import Recording
     from workbench.replay.playing import Played
     from workbench.replay.policy import Budget, OnMiss
@@ -50,6 +51,7 @@ def replay(
     isolate: bool = False,
     into: Store | None = None,
     redact: Any = None,
+    normalise: Mapping[str, Normalise] | None = None,
     order: Order = "declared",
     progress: Tell | None = None,
     timeout: float | None = None,
@@ -94,6 +96,10 @@ def replay(
     redact
         The function that the run was recorded with, if there was one; the rules of that time are
         in the recording.
+    normalise
+        What of a call's request may differ in a cached replay, by the name of the call: JSON
+        pointers, as a divergence's ``normaliser`` gives them, or a function that takes a request
+        and returns what has to be equal of it.
     progress
         Called with (calls answered, calls recorded), at most ten times a second, also while nothing
         changes, and at the end; what it raises ends the replay, whose run is cancelled, and is
@@ -130,11 +136,18 @@ def replay(
         "effects": gate.checked(effects),
         "collect": collect,
         "order": order,
+        "normalise": normalise,
     }
     if isolate and policy.may_call:
         raise UsageError(
             "an isolated replay has no way out, so nothing in it can be live",
             hint="replay with isolate=False, or without what is live",
+        )
+    if isolate and any(map(callable, (normalise or {}).values())):
+        raise UsageError(
+            "a function cannot be taken into an isolated replay",
+            where="normalise=",
+            hint="give JSON pointers, declare it on the tool itself, or replay with isolate=False",
         )
     if order not in ORDERS:
         raise UsageError("no such order of answers", expected=list(ORDERS), found=order)

@@ -194,14 +194,15 @@ def test_only_what_is_live_may_connect(folders, world):
         assert kinds(wb.replay(run, agent, mode="cached", overrides=live)) == ["capture_gap"]
 
 
-def test_a_weaker_answer_in_an_exact_replay_is_told(folders, world):
+def test_a_live_answer_in_an_exact_replay_is_nothing_exact(folders, world):
     def agent(_):
         return [agents.ask("a")["what"], agents.ask("b")["what"]]
 
     run = record(folders, agent)
     result = wb.replay(run, agent, overrides={"tool:ask": "live"})
-    assert kinds(result).count("mode_downgraded") == 2
+    assert levels(result) == ["live", "live"]
     assert not result.identical
+    assert result.run.status == "diverged"
 
 
 # ---- misses
@@ -242,7 +243,8 @@ def test_a_miss_is_made_live_where_that_is_asked_for_and_told(folders, world):
     before = world.calls
     result = wb.replay(run, agent, mode="cached", on_miss="live")
     assert levels(result) == ["exact", "live"]
-    assert kinds(result)[0] == "mode_downgraded"
+    assert kinds(result)[0] == "extra_call"
+    assert kinds(result)[-1] == "mode_downgraded"
     assert world.calls == before + 1
     assert not result.identical
 

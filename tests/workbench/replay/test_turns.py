@@ -6,14 +6,15 @@ What an agent gives back here is the order itself.
 import msgspec
 import order_agents as agents
 import pytest
+from kept import Kept
 
 from workbench import recording as recordings
 from workbench.capture import agents as found
 from workbench.capture import code
 from workbench.capture.journal import Journal
 from workbench.capture.record import record_into
-from workbench.replay.child import Kept
 from workbench.replay.playing import play
+from workbench.replay.policy import Policy
 from workbench.replay.session import ReplaySession
 
 TIMES = 50
@@ -63,7 +64,7 @@ def replayed(recording, agent, **options):
     agents.world.poisoned = True
     try:
         target = found.find_agent(agent)
-        session = ReplaySession(Journal(Kept()), recording, mode="exact", **options)
+        session = ReplaySession(Journal(Kept()), recording, policy=Policy(), **options)
         made_of = code.fingerprint(target.target, entry_point=target.entry_point)
         return play(session, recording, target, now=made_of)
     finally:
