@@ -9,6 +9,7 @@ from workbench import hashing
 from workbench import recording as recordings
 from workbench.capture import agents, code
 from workbench.capture.journal import Journal
+from workbench.capture.loop import Loop
 from workbench.errors import UsageError
 from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
@@ -86,7 +87,7 @@ def replay(
     """
     if mode not in ("exact", "cached"):
         raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
-    source = read(run)
+    source = read(run, by_loop=_is_loop(agent))
     if mode == "exact":
         source.require_complete()
     found = agent_of(run, source, agent)
@@ -151,10 +152,16 @@ def result_of(
     )
 
 
-def read(run: Run) -> Recording:
+def _is_loop(agent: Any) -> bool:
+    """Say whether an agent, or what its name stands for, is a loop."""
+    found = agents.find_agent(agent).target if isinstance(agent, str) else agent
+    return isinstance(found, Loop)
+
+
+def read(run: Run, *, by_loop: bool = False) -> Recording:
     """Return a run's recording, or say why it cannot be replayed at all."""
     source = recordings.read(run.event_log(), run.bodies())
-    source.require_replayable()
+    source.require_replayable(by_loop=by_loop)
     return source
 
 
