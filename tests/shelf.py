@@ -51,6 +51,40 @@ class Shelf:
         return self.run(sink.run_id)
 
 
+class BareShelf(Shelf):
+    """Runs in memory without frames, for many of them: read as they were written."""
+
+    def run(self, run_id):
+        return BareRun(self, self._sinks[run_id])
+
+    def header_of(self, run):
+        return self._sinks[run.run_id].header
+
+    def put(self, header, events, bodies):
+        """Put a run here as an importer made it."""
+        sink = self.writer(header)
+        sink.append(events, bodies)
+        return self.run(sink.run_id)
+
+
+class BareRun:
+    """What a replay needs of a run."""
+
+    def __init__(self, store, sink):
+        self.store, self.run_id, self.name = store, sink.run_id, sink.header.name
+        self._sink = sink
+
+    @property
+    def status(self):
+        return self._sink.log[-1].status
+
+    def event_log(self):
+        return self._sink.log
+
+    def bodies(self):
+        return self._sink.pool
+
+
 class _Sink:
     from workbench.schema import RunHeader
 

@@ -114,8 +114,8 @@ class Recording:
         """Whether it was made of the conversation that another tool wrote down."""
         return self.started is not None and not self.started.entry and self.started.pooled
 
-    def require_replayable(self, *, by_loop: bool = False) -> None:
-        """Refuse a run whose root cannot be called again; an imported one but to a loop.
+    def require_replayable(self) -> None:
+        """Refuse a run whose root cannot be called again; an imported one can, by a loop.
 
         Raises
         ------
@@ -123,13 +123,7 @@ class Recording:
             There is no recorded root, or it never ended.
         """
         started = self.started
-        if self.imported:
-            if not by_loop:
-                raise NotReplayable(
-                    "the run was imported: it has no code of its own that could be called again",
-                    hint='wb.replay(run, wb.loop(model, tools), mode="cached") replays it',
-                )
-        elif started is None or not started.entry.get("method"):
+        if not self.imported and (started is None or not started.entry.get("method")):
             raise NotReplayable(
                 "the run has no recorded root",
                 hint="record it with wb.record(store, agent, input)",

@@ -13,22 +13,49 @@ import orjson
 
 from workbench import hashing
 from workbench.capture.agents import RootCall
+from workbench.capture.loop import Loop
+from workbench.errors import NotReplayable
 
 if TYPE_CHECKING:
+    from workbench.capture.agents import Agent
     from workbench.recording import RecordedCall, Recording
 
 _ROOT = "root"
 
 
-def root_call(recording: Recording) -> RootCall:
-    """Return the call by which a loop replays an imported run.
+def require_loop(recording: Recording, agent: Agent) -> None:
+    """Refuse to replay an imported run by anything but a loop.
 
-    Its input has the ``messages`` the run began with and a ``plan``: ``later`` are the turns in
-    their order, each with its message's ``index`` (``turn`` of the model or of the human, ``say``
-    for a message nobody was asked for, ``ask`` for a call that no message holds), ``replies`` the
-    indexes of the answers to each position's tool calls, None where there is none, and ``model``
-    what every request to the model holds.
+    Raises
+    ------
+    NotReplayable
+        The run was imported, and the agent is no loop.
     """
+    if recording.imported and not isinstance(agent.target, Loop):
+        raise NotReplayable(
+            "the run was imported: it has no code of its own that could be called again",
+            found=agent.entry_point or type(agent.target).__name__,
+            hint='wb.replay(run, wb.loop(model, tools), mode="cached") replays it',
+        )
+
+
+def root_call(recording: Recording, agent: Agent) -> RootCall:
+    """Return the call that a run was made by; for an imported one that of a loop.
+
+    A loop's input then has the ``messages`` the run began with and a ``plan``: ``later`` are the
+    turns in their order, each with its message's ``index`` (``turn`` of the model or of the human,
+    ``say`` for a message nobody was asked for, ``ask`` for a call that no message holds),
+    ``replies`` the indexes of the answers to each position's tool calls, None where there is none,
+    and ``model`` what every request to the model holds.
+
+    Raises
+    ------
+    NotReplayable
+        The run was imported, and the agent is no loop.
+    """
+    require_loop(recording, agent)
+    if not recording.imported:
+        return RootCall.restored(recording.started, recording.bodies)
     begun = (recording.started.input or {}) if recording.started else {}
     leading = [recording.bodies[digest] for digest in begun.get("messages") or ()]
     plan = {

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.capture import agents, code, humans, outside, running, transcripts
-from workbench.capture.loop import Loop
 from workbench.capture.record import run_in_session, write_root_end, write_root_start
 from workbench.replay import divergence as d
 from workbench.replay import guard, normal, outputs, savers, sleeps
@@ -52,8 +51,8 @@ def play(
     StoreError
         The new run could not be stored.
     """
-    source.require_replayable(by_loop=isinstance(agent.target, Loop))
-    call = _root_call(source)
+    source.require_replayable()
+    call = transcripts.root_call(source, agent)
     for found in changed_code(source, now):
         session.note(found)
     write_root_start(session, agent, call, now)
@@ -80,12 +79,6 @@ def play(
             normal.told(name, found) for name, found in sorted(session.engine.normalisers.items())
         ],
     )
-
-
-def _root_call(source: Recording) -> agents.RootCall:
-    if source.imported:
-        return transcripts.root_call(source)
-    return agents.RootCall.restored(source.started, source.bodies)
 
 
 def _played(session: ReplaySession, agent: agents.Agent, call: agents.RootCall) -> running.Ended:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import hashing
 from workbench import recording as recordings
-from workbench.capture import agents, code
+from workbench.capture import agents, code, transcripts
 from workbench.capture.journal import Journal
-from workbench.capture.loop import Loop
 from workbench.errors import UsageError
 from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
@@ -87,7 +86,7 @@ def replay(
     """
     if mode not in ("exact", "cached"):
         raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
-    source = read(run, by_loop=_is_loop(agent))
+    source = read(run)
     if mode == "exact":
         source.require_complete()
     found = agent_of(run, source, agent)
@@ -152,16 +151,10 @@ def result_of(
     )
 
 
-def _is_loop(agent: Any) -> bool:
-    """Say whether an agent, or what its name stands for, is a loop."""
-    found = agents.find_agent(agent).target if isinstance(agent, str) else agent
-    return isinstance(found, Loop)
-
-
-def read(run: Run, *, by_loop: bool = False) -> Recording:
+def read(run: Run) -> Recording:
     """Return a run's recording, or say why it cannot be replayed at all."""
     source = recordings.read(run.event_log(), run.bodies())
-    source.require_replayable(by_loop=by_loop)
+    source.require_replayable()
     return source
 
 
@@ -172,7 +165,9 @@ def agent_of(run: Run, source: Recording, agent: Any) -> agents.Agent:
         raise UsageError(
             "the run does not name its agent", where=run.run_id, hint="pass it: replay(run, agent)"
         )
-    return agents.find_agent(agent if agent is not None else named)
+    found = agents.find_agent(agent if agent is not None else named)
+    transcripts.require_loop(source, found)
+    return found
 
 
 # ---- baselines
