@@ -52,6 +52,7 @@ def certificate(
         },
         "rules": hashing.digest_of(list(source.redaction)),
         "normalisers": played.normalisers,
+        "renamed": played.renamed,
         "divergences": [found.as_dict() for found in played.divergences],
         "notices": [found.as_dict() for found in played.notices],
         "states": "integrity, not authorship",

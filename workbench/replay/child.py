@@ -55,6 +55,7 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
         "answered": [asdict(row) for row in played.answered],
         "unconsumed": played.unconsumed,
         "normalisers": played.normalisers,
+        "renamed": played.renamed,
         "output": values.freeze(played.output)[0],
         "events": [msgspec.json.encode(event).decode() for event in kept.events],
         "bodies": kept.bodies,

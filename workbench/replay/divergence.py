@@ -38,7 +38,10 @@ class Divergence:
 
     ``seq`` is that of the recorded call it was found at (None where there is none), ``expected``
     and ``actual`` are what was recorded and what was asked, ``changes`` a list of JSON-pointer
-    differences, ``nearest`` the recorded calls most like what was asked.
+    differences, ``nearest`` the recorded calls most like what was asked. ``matchers`` say which
+    matcher failed and how, for what was asked and for each of the nearest: ``matcher seq failed
+    reason pointers``. ``normaliser`` is a ready one where one would do, ``{name, pointers}``:
+    ``replay(…, mode="cached", normalise={name: pointers})`` takes the call.
     """
 
     kind: DivergenceKind
@@ -50,10 +53,17 @@ class Divergence:
     fix: str
     changes: tuple[dict[str, Any], ...] = ()
     nearest: tuple[dict[str, Any], ...] = ()
+    matchers: tuple[dict[str, Any], ...] = ()
+    normaliser: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready fields."""
-        return {**asdict(self), "changes": list(self.changes), "nearest": list(self.nearest)}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in _SEVERAL}}
+
+    @classmethod
+    def from_dict(cls, told: dict[str, Any]) -> Divergence:
+        """Return the record that was told as JSON-ready fields."""
+        return cls(**{**told, **{name: tuple(told[name]) for name in _SEVERAL}})
 
     def __str__(self) -> str:
         where = f"seq {self.seq}" if self.seq is not None else "no recorded call"
@@ -62,6 +72,24 @@ class Divergence:
             for c in self.changes[:5]
         )
         return f"{self.kind} at {where}, lane {self.lane}: {self.cause}{changed}\nFix: {self.fix}"
+
+
+# these say why something may differ; where nothing else does they are no divergence
+_NOTICES = frozenset({"dependency_changed", "own_value", "normaliser_failed"})
+RECONSTRUCTED = "reconstructed"
+
+
+def is_notice(found: Divergence) -> bool:
+    """Say whether a difference only says why something may differ.
+
+    That answers were reconstructed by an importer is one; that they lost something is none.
+    """
+    if found.kind == "capture_quality":
+        return bool(found.actual["quality"] == RECONSTRUCTED)
+    return found.kind in _NOTICES
+
+
+_SEVERAL = ("changes", "nearest", "matchers")
 
 
 class ReplayStopped(BaseException):
@@ -75,21 +103,36 @@ _EPOCH = re.compile(r"\b1[5-9]\d{8}(?:\d{3}|\.\d+)?\b")
 
 
 def volatile(expected: Any, actual: Any) -> str | None:
-    """Return what two values differ in if it is a date, a uuid or a random number, else None."""
+    """Return what two values differ in if it is a date, a uuid or a random number, else None.
+
+    Examples
+    --------
+    >>> volatile("it is 2026-01-01", "it is 2026-01-02"), volatile("2 of 12345678", "3 of 12345678")
+    ('date', None)
+    """
     if isinstance(expected, float) and isinstance(actual, float):
         random = min(len(repr(expected)), len(repr(actual))) >= _RANDOM_DIGITS
         return "random number" if random else None
     if not isinstance(expected, str) or not isinstance(actual, str):
         return None
+    guess = None
     for name, pattern in (("uuid", _UUID), ("date", _DATE), ("time", _EPOCH)):
-        if pattern.search(expected) and pattern.sub("", expected) == pattern.sub("", actual):
-            return name
-    longest = max((m[0] for m in _NUMBER.finditer(expected)), key=len, default="")
-    if len(longest) >= _RANDOM_DIGITS and _NUMBER.sub("", expected) == _NUMBER.sub("", actual):
-        return "random number"
-    return None
+        if guess is None and pattern.findall(expected) != pattern.findall(actual):
+            guess = name
+        expected, actual = pattern.sub(_MASK, expected), pattern.sub(_MASK, actual)
+    if expected == actual:
+        return guess
+    return guess or "random number" if _differ_by_random_numbers(expected, actual) else None
 
 
+def _differ_by_random_numbers(expected: str, actual: str) -> bool:
+    if _NUMBER.sub(_MASK, expected) != _NUMBER.sub(_MASK, actual):
+        return False
+    pairs = zip(_NUMBER.findall(expected), _NUMBER.findall(actual), strict=True)
+    return all(max(map(len, pair)) >= _RANDOM_DIGITS for pair in pairs if pair[0] != pair[1])
+
+
+_MASK = "\0"
 _RANDOM_DIGITS = 8
 
 
@@ -116,7 +159,10 @@ def pointer_diff(expected: Any, actual: Any, *, pointer: str = "", limit: int = 
             if len(found) >= limit:
                 break
         return found[:limit]
-    return [] if expected == actual else [_change(pointer, expected, actual)]
+    same = expected == actual
+    if same and isinstance(expected, float):  # 0.0 equals -0.0 and is another number
+        same = repr(expected) == repr(actual)
+    return [] if same else [_change(pointer, expected, actual)]
 
 
 class _Absent:

@@ -134,15 +134,11 @@ def stored(away: Away, sink: RunWriter) -> Played:
     return Played(
         mode=answer["mode"],
         identical=answer["identical"],
-        divergences=[_divergence(found) for found in answer["divergences"]],
-        notices=[_divergence(found) for found in answer["notices"]],
+        divergences=[Divergence.from_dict(found) for found in answer["divergences"]],
+        notices=[Divergence.from_dict(found) for found in answer["notices"]],
         answered=[Answered(**row) for row in answer["answered"]],
         unconsumed=answer["unconsumed"],
         normalisers=answer["normalisers"],
+        renamed=answer["renamed"],
         output=values.thaw(answer["output"]),
     )
-
-
-def _divergence(told: dict[str, Any]) -> Divergence:
-    several = {name: tuple(told[name]) for name in ("changes", "nearest")}
-    return Divergence(**{**told, **several})

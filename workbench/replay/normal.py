@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,32 +23,54 @@ def expanded(request: Mapping[str, Any], bodies: Mapping[str, Any]) -> dict[str,
     return {**request, "messages": [bodies.get(d, {"missing": d}) for d in request["messages"]]}
 
 
-def normalised(request: Mapping[str, Any], bodies: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What of a request has to be equal, and what its provider's ids were renamed to."""
+
+    request: Any
+    names: Mapping[str, str]
+
+
+def normalised(request: Mapping[str, Any], bodies: Mapping[str, Any]) -> Form:
     """Return a request whose tool call ids are numbered in order of first use.
 
     What providers add to an answer is left out, and 1 and 1.0 are equal.
     """
     names: dict[str, str] = {}
     whole = expanded(request, bodies)
-    messages = [_message(body, names) for body in whole.get("messages") or []]
-    return {**whole, "messages": messages} if messages else whole
+    messages = [message(body, names) for body in whole.get("messages") or []]
+    return Form({**whole, "messages": messages} if messages else whole, names)
 
 
 def masked(
-    request: Mapping[str, Any], bodies: Mapping[str, Any], normalise: Normalise | None
-) -> Any:
-    """Return what of a request has to be equal, by the normaliser of its call.
+    request: Mapping[str, Any], bodies: Mapping[str, Any], normalisers: Sequence[Normalise]
+) -> Form:
+    """Return what of a request has to be equal, by the normalisers of its call, in their order.
 
     The request itself stays as it is, whatever a normaliser does with what it is given.
     """
-    whole = normalised(request, bodies)
-    if normalise is None:
-        return whole
-    if callable(normalise):
-        return normalise(copy.deepcopy(whole))
-    for pointer in normalise:
-        whole = _without(whole, [_unescaped(part) for part in pointer.split("/")[1:]])
-    return whole
+    form = normalised(request, bodies)
+    whole = form.request
+    for normalise in normalisers:
+        if callable(normalise):
+            whole = normalise(copy.deepcopy(whole))
+            continue
+        for pointer in normalise:
+            whole = _without(whole, [_unescaped(part) for part in pointer.split("/")[1:]])
+    return Form(whole, form.names)
+
+
+def renamed(asked: Form, recorded: Form) -> dict[str, str]:
+    """Return the provider's ids of a request, each with the recorded one it was taken for.
+
+    Examples
+    --------
+    >>> renamed(Form({}, {"a9": "call-1"}), Form({}, {"a1": "call-1"}))
+    {'a9': 'a1'}
+    """
+    own = {name: one for one, name in recorded.names.items()}
+    pairs = ((one, own.get(name, one)) for one, name in asked.names.items())
+    return {one: other for one, other in pairs if one != other}
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -87,8 +110,15 @@ def _unescaped(part: str) -> str:
     return part.replace("~1", "/").replace("~0", "~")
 
 
-def told(name: str, normalise: Normalise) -> dict[str, Any]:
-    """Return a normaliser as a certificate names it: by its pointers, or its code."""
+def told(used: Mapping[str, Sequence[Normalise]]) -> list[dict[str, Any]]:
+    """Return normalisers, by the name of their calls, as a certificate tells them.
+
+    Each is named by its pointers, or by its code.
+    """
+    return [_told(name, one) for name in sorted(used) for one in used[name]]
+
+
+def _told(name: str, normalise: Normalise) -> dict[str, Any]:
     if not callable(normalise):
         return {"name": name, "pointers": list(normalise)}
     code = getattr(normalise, "__code__", None)
@@ -96,7 +126,8 @@ def told(name: str, normalise: Normalise) -> dict[str, Any]:
     return {"name": name, "function": hashlib.sha256(made_of.encode()).hexdigest()}
 
 
-def _message(body: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def message(body: Mapping[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Return a message with its provider's ids renamed, by the ``names`` given so far."""
     form = dict(body)
     extra = {k: v for k, v in (body.get("extra") or {}).items() if k not in _PROVIDER}
     form["extra"] = extra

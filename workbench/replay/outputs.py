@@ -33,14 +33,14 @@ def compare(recording: Recording, ended: Ended, *, stored: Stored) -> Iterator[D
         raised = stored("run_ended", {"exception": raised})["exception"]
     seq = _last_seq(recording)
     if (was_raised is None) != (raised is None) or (
-        was_raised and _shown(was_raised) != _shown(raised)
+        was_raised and shown(was_raised) != shown(raised)
     ):
         yield d.Divergence(
             kind="exception_mismatch",
             seq=seq,
             lane="root",
-            expected=_shown(was_raised),
-            actual=_shown(raised),
+            expected=shown(was_raised),
+            actual=shown(raised),
             cause="the run raised" if was_raised is None else "the recorded exception did not come",
             fix="look at the last calls: something between them and the end changed",
         )
@@ -99,7 +99,8 @@ def _outputs(recorded: Any, output: Any, seq: int | None) -> Iterator[Divergence
     )
 
 
-def _shown(record: dict[str, Any] | None) -> dict[str, Any] | None:
+def shown(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return by what a recorded exception is compared: its class and message."""
     return None if record is None else {k: record.get(k) for k in ("class", "message")}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.capture import agents, code, humans, outside, running, transcripts
 from workbench.capture.record import run_in_session, write_root_end, write_root_start
 from workbench.replay import divergence as d
-from workbench.replay import guard, normal, outputs, savers, sleeps
+from workbench.replay import guard, normal, outputs, promises, savers, sleeps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from workbench.replay.divergence import Divergence
     from workbench.replay.session import Answered, ReplaySession
 
-# these say why something may differ; where nothing else does they are no divergence
-_NOTICES = frozenset({"dependency_changed", "own_value", "normaliser_failed"})
+# such a difference is told at the very call that was not asked for
+_NAME_THE_CALL = frozenset({"request_changed", "nondeterminism", "name_changed", "missing_call"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
     """What came of a replay, counted from the calls really consumed.
 
-    ``notices`` are other versions of what the agent stands on, values that were not recorded, and
-    normalisers that raised; they join the ``divergences`` only where there are others, as their
-    possible cause.
+    ``notices`` are other versions of what the agent stands on, values that were not recorded,
+    normalisers that raised, and answers that an importer reconstructed; they join the
+    ``divergences`` only where there are others, as their possible cause. ``renamed`` tells which
+    ids of a provider were taken for which recorded ones: ``seq asked recorded``.
     """
 
     mode: str
@@ -39,6 +40,7 @@ class Played:
     unconsumed: int
     output: Any = None
     normalisers: list[dict[str, Any]] = field(default_factory=list)
+    renamed: list[dict[str, Any]] = field(default_factory=list)
 
 
 def play(
@@ -61,7 +63,7 @@ def play(
         write_root_end(session, ended, status="cancelled")
         session.journal.close()
         raise ended.error
-    identical = _finish(session, source, ended)
+    identical = _finish(session, ended)
     write_root_end(session, ended, status=_status(session, ended, identical=identical))
     session.journal.close()
     if session.journal.error is not None:
@@ -75,9 +77,8 @@ def play(
         answered=list(session.answered),
         unconsumed=len(session.engine.unused),
         output=ended.output,
-        normalisers=[
-            normal.told(name, found) for name, found in sorted(session.engine.normalisers.items())
-        ],
+        normalisers=normal.told(session.engine.normalisers),
+        renamed=session.engine.renamed,
     )
 
 
@@ -107,36 +108,57 @@ def _going_on(session: ReplaySession) -> Iterator[agents.RootCall]:
         yield found
 
 
-def _finish(session: ReplaySession, source: Recording, ended: running.Ended) -> bool:
+def _finish(session: ReplaySession, ended: running.Ended) -> bool:
     """Add what can only be told at the end, and say whether all was identical."""
     stopped = session.stopped or isinstance(ended.error, d.ReplayStopped)
     if stopped:
         ended.error, ended.output = None, None
-    elif not session.edited:
-        for missing in _missing(session):
-            session.note(missing)
-        for found in outputs.compare(source, ended, stored=session.as_stored):
-            session.note(found)
     if session.edited:
         return False
+    for found in _told_at_the_end(session, ended, stopped=stopped):
+        session.note(found)
     real, _ = _told_apart(session.divergences)
     return not stopped and not real and not session.engine.unused
 
 
+def _told_at_the_end(
+    session: ReplaySession, ended: running.Ended, *, stopped: bool
+) -> Iterator[Divergence]:
+    if not stopped:
+        yield from session.engine.left_over()
+    yield from _never_asked(session, stopped=stopped)
+    if not stopped:
+        yield from outputs.compare(session.recording, ended, stored=session.as_stored)
+    yield from promises.fallen_short(session.recording, session.answered, mode_of=session.mode_of)
+
+
 def _told_apart(found: list[Divergence]) -> tuple[list[Divergence], list[Divergence]]:
-    notices = [one for one in found if one.kind in _NOTICES]
-    return [one for one in found if one.kind not in _NOTICES], notices
+    notices = [one for one in found if d.is_notice(one)]
+    return [one for one in found if not d.is_notice(one)], notices
 
 
-def _missing(session: ReplaySession) -> Iterator[Divergence]:
-    """Give the recorded calls that were never made: in exact the first of each lane or all."""
+def _never_asked(session: ReplaySession, *, stopped: bool) -> Iterator[Divergence]:
+    """Give the recorded calls that were never asked for and that nothing else tells of.
+
+    In exact these are the first of each lane, or all of them where they are collected. A replay
+    that was stopped has not come to the calls behind: of a cached one those are told whose
+    position was asked for.
+    """
+    exact = session.mode == "exact"
+    if stopped and exact:
+        return
+    reached = {row.lane: row.ordinal for row in session.answered} if stopped else None
+    named = [found for found in session.divergences if found.kind in _NAME_THE_CALL]
+    told = set() if exact else {found.seq for found in named}
     seen: set[str] = set()
     for call in session.engine.unused:
-        if session.mode == "exact" and not session.collect and call.lane in seen:
+        is_behind = reached is not None and call.ordinal > reached.get(call.lane, 0)
+        is_one_more = exact and not session.collect and call.lane in seen
+        if is_behind or is_one_more or call.seq in told:
             continue
         seen.add(call.lane)
         yield d.Divergence(
-            kind="missing_call" if session.mode == "exact" else "unconsumed",
+            kind="missing_call" if exact else "unconsumed",
             seq=call.seq,
             lane=call.lane,
             expected=d.summary(call),

@@ -14,11 +14,13 @@ from workbench.replay.engine import Engine, Question
 from workbench.replay.redacting import as_recorded, received
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from workbench.capture.asked import Asked
     from workbench.capture.effects import Effects
     from workbench.capture.journal import Journal
+    from workbench.capture.normalise import Normalise
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
@@ -57,6 +59,7 @@ class ReplaySession(Session):
         collect: bool = False,
         effects: Effects | None = None,
         redact: Wanted | None = None,
+        normalise: Mapping[str, Normalise] | None = None,
     ) -> None:
         super().__init__(journal, effects=effects)
         journal.redaction.wants(redact)
@@ -64,7 +67,7 @@ class ReplaySession(Session):
         self.recording = recording
         self.mode = mode
         self.collect = collect
-        self.engine = Engine(recording)
+        self.engine = Engine(recording, normalise=normalise)
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
         self.stopped = False
@@ -124,11 +127,12 @@ class ReplaySession(Session):
 
     def _differs(self, question: Question, opened: Opened) -> Match | None:
         """Note what differs; stop, or go on with what fits best where all are to be collected."""
-        self.note(self.engine.explain(question))
+        for found in self.engine.differences(question):
+            self.note(found)
         if self.collect:
-            found = self._recovered(question)
-            if found is not None:
-                return found
+            match = self._recovered(question)
+            if match is not None:
+                return match
         self._abandon(opened, "miss")
         raise d.ReplayStopped
 
@@ -178,6 +182,10 @@ class ReplaySession(Session):
     def labels(self, level: str) -> dict[str, Any]:
         """Return what every event of a call carries in this mode."""
         return {"mode": self.mode, "match_level": level}
+
+    def mode_of(self, answered: Answered) -> str:  # noqa: ARG002 - one mode for all calls
+        """Return the mode in which a call was asked to be answered."""
+        return self.mode
 
     def _log(self, opened: Opened, level: str, call: RecordedCall | None) -> None:
         self.answered.append(

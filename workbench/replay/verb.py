@@ -19,6 +19,9 @@ from workbench.replay.targets import target_of
 from workbench.schema import RunHeader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workbench.capture.normalise import Normalise
     from workbench.recording import Recording
     from workbench.replay.playing import Played
     from workbench.replay.session import ReplayMode
@@ -36,6 +39,7 @@ def replay(
     isolate: bool = False,
     collect: bool = False,
     redact: Any = None,
+    normalise: Mapping[str, Normalise] | None = None,
 ) -> ReplayResult:
     """Run an agent again with every call answered from a recorded run.
 
@@ -62,6 +66,10 @@ def replay(
     redact
         The function that the run was recorded with, if there was one; the rules of that time are
         in the recording.
+    normalise
+        What of a call's request may differ in a cached replay, by the name of the call: JSON
+        pointers, as a divergence's ``normaliser`` gives them, or a function that takes a request
+        and returns what has to be equal of it.
 
     Returns
     -------
@@ -104,7 +112,12 @@ def replay(
         job = isolation.Job(
             agent=str(found.entry_point),
             session="workbench.replay.session:from_options",
-            options={"mode": mode, "collect": collect, "redact": redacting.sent(wanted)},
+            options={
+                "mode": mode,
+                "collect": collect,
+                "redact": redacting.sent(wanted),
+                "normalise": normalise,
+            },
         )
         away = isolation.play(job, run)
         target = target_of(run, header, into=into)
@@ -112,7 +125,12 @@ def replay(
     else:
         target = target_of(run, header, into=into)
         session = ReplaySession(
-            Journal(target.sink), source, mode=mode, collect=collect, redact=wanted
+            Journal(target.sink),
+            source,
+            mode=mode,
+            collect=collect,
+            redact=wanted,
+            normalise=normalise,
         )
         played = play(session, source, found, now=now)
     if played.identical and mode == "exact":
