@@ -57,14 +57,29 @@ class BareShelf(Shelf):
     def run(self, run_id):
         return BareRun(self, self._sinks[run_id])
 
-    def header_of(self, run):
-        return self._sinks[run.run_id].header
-
     def put(self, header, events, bodies):
         """Put a run here as an importer made it."""
         sink = self.writer(header)
         sink.append(events, bodies)
         return self.run(sink.run_id)
+
+
+def with_request(run, call, request):
+    """Return a copy of a run in which one call asked for something else, signed anew."""
+    signed = {"kind": call.kind, "name": call.name, "request": request}
+    starts = {
+        "payload": msgspec.Raw(hashing.dumps({"request": request})),
+        "signature": hashing.signature_of(**signed),
+        "digest": None,
+    }
+    ends = {"content_hash": hashing.content_hash(**signed, outcome=call.outcome), "digest": None}
+    changes = {call.seq: starts, call.ended_seq: ends}
+    log = [
+        msgspec.structs.replace(event, **changes.get(event.seq, {})) for event in run.event_log()
+    ]
+    return BareShelf().put(
+        msgspec.structs.replace(_Sink.template, name=run.name), log, run.bodies()
+    )
 
 
 class BareRun:

@@ -10,7 +10,7 @@ import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool as as_tool
-from shelf import BareShelf
+from shelf import BareShelf, with_request
 
 import workbench as wb
 from workbench import errors, formats
@@ -18,6 +18,7 @@ from workbench import recording as recordings
 from workbench.capture import transcripts
 from workbench.formats.trace import Call, Message, Trace
 from workbench.replay import isolation
+from workbench.replay.elsewhere import Elsewhere
 from workbench.replay.session import ReplaySession
 from workbench.store import export
 
@@ -401,8 +402,22 @@ def test_a_model_that_is_really_called_is_noticed(monkeypatch):
     monkeypatch.setattr(ReplaySession, "answer", answer_but_models)
     result = wb.replay(run, poisoned_import(), mode="cached", into=BareShelf())
     assert not result.identical
-    kinds = {found.kind for found in result.divergences}
-    assert kinds == {"exception_mismatch", "unconsumed"}
+    assert {"exception_mismatch", "unconsumed"} <= {found.kind for found in result.divergences}
+
+
+def test_a_changed_call_is_named_also_where_an_equal_one_follows(monkeypatch):
+    run = imported(*SHAPES["repeated ids and polls"][0])
+    recorded = recordings.read(run.event_log(), run.bodies())
+    polls = [call for call in recorded.calls if call.name == "a"]
+    for poll in polls:
+        changed = with_request(run, poll, {"arguments": {"n": 2}})
+        result = wb.replay(changed, poisoned_import(), mode="cached", into=BareShelf())
+        assert result.divergences[0].seq == poll.seq
+
+    monkeypatch.setattr(Elsewhere, "note", lambda *_, **__: None)
+    changed = with_request(run, polls[0], {"arguments": {"n": 2}})
+    result = wb.replay(changed, poisoned_import(), mode="cached", into=BareShelf())
+    assert result.divergences[0].seq != polls[0].seq, "else the blame of equal calls is not tried"
 
 
 # ---- one tool live
@@ -445,7 +460,8 @@ def test_a_tool_that_is_left_to_be_called_answers_in_the_recorded_place(monkeypa
     assert set(result.certificate["match_levels"]) == {"exact"}, (
         "the requests are the recorded ones"
     )
-    assert {found.kind for found in result.divergences} == {"unconsumed"}
+    left = [found.expected["name"] for found in result.divergences if found.kind == "unconsumed"]
+    assert left == ["look_up", "look_up"]
 
 
 def test_another_live_answer_stands_in_the_models_next_request(monkeypatch):

@@ -4,13 +4,11 @@ import json
 import random
 from collections import Counter
 
-import msgspec
 import pytest
 from realdata import FOLDER, everything, expected, needs_realdata
-from shelf import BareShelf
+from shelf import BareShelf, with_request
 
 import workbench as wb
-from workbench import hashing
 from workbench import recording as recordings
 from workbench.capture import intercept
 from workbench.schema import message_text
@@ -141,19 +139,7 @@ def with_changed_call(run, chance):
     calls = [call for call in recorded.calls if call.kind == "tool"]
     call = chance.choice([c for c in calls if c.request["arguments"]] or calls)
     request = {"arguments": _changed_arguments(call.request["arguments"], chance)}
-    signed = {"kind": call.kind, "name": call.name, "request": request}
-    ends = {"content_hash": hashing.content_hash(**signed, outcome=call.outcome), "digest": None}
-    starts = {
-        "payload": msgspec.Raw(hashing.dumps({"request": request})),
-        "signature": hashing.signature_of(**signed),
-        "digest": None,
-    }
-    changes = {call.seq: starts, call.ended_seq: ends}
-    log = [
-        msgspec.structs.replace(event, **changes.get(event.seq, {})) for event in run.event_log()
-    ]
-    header = msgspec.structs.replace(run.store.header_of(run), run_id=None)
-    return BareShelf().put(header, log, run.bodies()), call
+    return with_request(run, call, request), call
 
 
 def test_one_changed_argument_is_named_by_its_call_in_every_run(runs):
