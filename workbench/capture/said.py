@@ -77,7 +77,7 @@ def failed(error: BaseException, call: Mapping[str, Any]) -> Came:
 
 
 def _reply(call: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    told = {"tool_call_id": call.get("id"), "name": call["name"], **more}
+    told = {"tool_call_id": call.get("id"), "name": call.get("name"), **more}
     return {"role": "tool", **{key: value for key, value in told.items() if value is not None}}
 
 

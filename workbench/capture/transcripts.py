@@ -17,6 +17,8 @@ from workbench.capture.loop import Loop
 from workbench.errors import NotReplayable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from workbench.capture.agents import Agent
     from workbench.recording import RecordedCall, Recording
 
@@ -46,7 +48,7 @@ def root_call(recording: Recording, agent: Agent) -> RootCall:
     turns in their order, each with its message's ``index`` (``turn`` of the model or of the human,
     ``say`` for a message nobody was asked for, ``ask`` for a call that no message holds),
     ``replies`` the indexes of the answers to each position's tool calls, None where there is none,
-    and ``model`` what every request to the model holds.
+    ``named`` whether these say their tool's name, and ``model`` what each request to it holds.
 
     Raises
     ------
@@ -62,6 +64,7 @@ def root_call(recording: Recording, agent: Agent) -> RootCall:
         "model": _model(recording),
         "later": sorted(_later(recording), key=lambda step: step["index"]),
         "replies": _replies(recording),
+        "named": any("name" in body for body in _answers(recording)),
     }
     return RootCall(method="call", input={"messages": leading, "plan": plan})
 
@@ -104,6 +107,14 @@ def _replies(recording: Recording) -> dict[str, list[int | None]]:
         if call.lane != _ROOT and not segment.startswith("?"):
             found[segment].append(call.index)
     return dict(found)
+
+
+def _answers(recording: Recording) -> Iterator[dict[str, Any]]:
+    """Yield the messages that answer tool calls."""
+    for call in recording.calls:
+        digest = (call.outcome or {}).get("message")
+        if call.lane != _ROOT and digest is not None and digest in recording.bodies:
+            yield recording.bodies[digest]
 
 
 def _segment(call: RecordedCall) -> str:

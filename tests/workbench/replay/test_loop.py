@@ -465,7 +465,7 @@ def test_a_tool_that_is_left_to_be_called_answers_in_the_recorded_place(monkeypa
 
 
 def test_another_live_answer_stands_in_the_models_next_request(monkeypatch):
-    run = imported(*DESK)
+    run = imported(*(one | {"name": None} for one in DESK))
     one_live(monkeypatch, "look_up")
     agent = wb.loop(raising, {"look_up": lambda order: {"id": order}, "note": raising}, raising)
     result = wb.replay(run, agent, mode="cached", into=BareShelf())
