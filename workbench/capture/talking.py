@@ -73,7 +73,7 @@ class Conversation:
         for step in later:
             index = step["index"]
             if "say" in step:
-                self._put((index, 0), said.stored(step["say"]))
+                self._spoken(index, said.stored(step["say"]), role=str(step["say"].get("role")))
             elif "ask" in step:
                 lane = self._lane("?0", order="inferred")
                 self._tool(step["ask"], lane, (index, 0))
