@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from bare import BareShelf, with_request
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool as as_tool
-from shelf import BareShelf, with_request
 
 import workbench as wb
 from workbench import errors, formats

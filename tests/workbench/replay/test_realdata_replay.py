@@ -5,8 +5,8 @@ import random
 from collections import Counter
 
 import pytest
+from bare import BareShelf, with_request
 from realdata import FOLDER, everything, expected, needs_realdata
-from shelf import BareShelf, with_request
 
 import workbench as wb
 from workbench import recording as recordings
