@@ -54,3 +54,15 @@ def recorded(format_name: str, path: Path) -> dict[str, Recorded]:
         trace.key: Recorded(formats.imported(trace), run_id=trace.key)
         for trace in traces(format_name, path)
     }
+
+
+def everything():
+    """Yield (format, file, record's key, imported run) of every run that is recorded here."""
+    files = [
+        *(("agentdojo", path) for path in sorted((FOLDER / "agentdojo/runs").rglob("*.json"))),
+        ("tau-bench", FOLDER / "tau-bench/gpt-4o-airline.json"),
+        *(("tau2", path) for path in sorted((FOLDER / "tau2").glob("*.json"))),
+    ]
+    for name, path in files:
+        for trace in traces(name, path):
+            yield name, path, trace.key, formats.imported(trace)

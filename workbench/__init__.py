@@ -24,6 +24,7 @@ _HOMES = {
     "tool_effects": "workbench.capture",
     "call": "workbench.capture",
     "root": "workbench.capture",
+    "loop": "workbench.capture",
     "context": "workbench.capture",
     "join": "workbench.local",
     "step": "workbench.capture",

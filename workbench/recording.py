@@ -25,6 +25,7 @@ class RecordedCall:
     """One call of a recording.
 
     ``pieces`` are those of a stream, chunk by chunk, and None where the call did not stream.
+    ``index`` is the place of what came back in the conversation an imported run was made of.
     """
 
     seq: int
@@ -46,6 +47,7 @@ class RecordedCall:
     message_id: str | None
     pieces: tuple[list[Any], ...] | None
     tokens: dict[str, float]
+    index: int | None = None
 
     @property
     def outcome_hash(self) -> str:
@@ -81,7 +83,8 @@ class Recording:
 
     ``lanes`` maps a lane to its calls by ordinal. ``redaction`` tells by what the run was redacted,
     a layer each; the last ``redacted_later`` of them came in force while it ran. ``digests`` are
-    those of the events by ``seq``, ``writers`` the last number of each writer.
+    those of the events by ``seq``, ``writers`` the last number of each writer. ``remarks`` are the
+    messages of an imported run that no call gave: their places and digests.
     """
 
     calls: tuple[RecordedCall, ...]
@@ -100,6 +103,7 @@ class Recording:
     redacted_later: int = 0
     resumes: tuple[Resume, ...] = ()
     earlier: tuple[dict[str, Any], ...] = ()
+    remarks: tuple[tuple[int, str], ...] = ()
 
     def at(self, lane: str, ordinal: int) -> RecordedCall | None:
         """Return the call at a position."""
@@ -110,8 +114,13 @@ class Recording:
         """The root over requests and outcomes, lane by lane."""
         return hashing.content_root(content_lanes(self.calls))
 
+    @property
+    def imported(self) -> bool:
+        """Whether it was made of the conversation that another tool wrote down."""
+        return self.started is not None and not self.started.entry and self.started.pooled
+
     def require_replayable(self) -> None:
-        """Refuse a run whose root cannot be called again.
+        """Refuse a run whose root cannot be called again; an imported one can, by a loop.
 
         Raises
         ------
@@ -119,7 +128,7 @@ class Recording:
             There is no recorded root, or it never ended.
         """
         started = self.started
-        if started is None or not started.entry.get("method"):
+        if not self.imported and (started is None or not started.entry.get("method")):
             raise NotReplayable(
                 "the run has no recorded root",
                 hint="record it with wb.record(store, agent, input)",
@@ -141,6 +150,12 @@ class Recording:
             Calls in flight, unrecorded calls, calls that lost something or ran side by side in
             one lane; the first is named, all are in the error's facts.
         """
+        if self.imported:
+            raise RecordingIncomplete(
+                "the recording cannot be replayed exactly: an imported run is reconstructed",
+                hint='mode="cached" answers what it can',
+                problems=[f"{p.kind} at seq {p.seq}: {p.reason}" for p in self.problems],
+            )
         if not self.problems:
             return
         first = self.problems[0]
@@ -186,6 +201,7 @@ class _Reader:
         self.redacted_later = 0
         self.resumes: list[Resume] = []
         self.earlier: list[dict[str, Any]] = []
+        self.remarks: list[tuple[int, str]] = []
 
     def take(self, event: Event) -> None:
         seq = event.seq or 0
@@ -252,6 +268,8 @@ class _Reader:
 
     def _annotated(self, event: Event) -> None:
         body: schema.Annotated = schema.parse_body(event)
+        if body.message is not None and body.index is not None:
+            self.remarks.append((body.index, body.message))
         if body.label == "earlier_state":
             self._root_lost(event, "thread's earlier state")
             self.earlier.append(body.value)
@@ -292,6 +310,7 @@ class _Reader:
             redacted_later=self.redacted_later,
             resumes=tuple(self.resumes),
             earlier=tuple(self.earlier),
+            remarks=tuple(self.remarks),
         )
 
     def _last_numbers(self) -> dict[str, int]:
@@ -335,6 +354,7 @@ class _Reader:
             message_id=came.message_id,
             pieces=tuple(p for _, p in sorted(pieces, key=lambda p: p[0])) if pieces else None,
             tokens=_tokens(end),
+            index=came.index,
         )
 
     def _judge_writers(self) -> None:

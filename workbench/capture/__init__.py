@@ -7,6 +7,7 @@ from workbench.capture.context import context
 from workbench.capture.decorators import model, planner, retriever, safety, tool, validator
 from workbench.capture.effects import tool_effects
 from workbench.capture.functions import call, root
+from workbench.capture.loop import loop
 from workbench.capture.record import RecordingWarning, record
 from workbench.capture.shims import clock, env, random, uuid4
 from workbench.capture.steps import step
@@ -17,6 +18,7 @@ __all__ = [
     "clock",
     "context",
     "env",
+    "loop",
     "model",
     "planner",
     "random",

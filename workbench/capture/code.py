@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.capture.loop import Loop
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,9 +45,10 @@ def fingerprint(
 
 
 def _functions(agent: Any) -> list[tuple[str, Any]]:
-    """Return the agent's own functions: itself, or those of a graph's nodes."""
+    """Return the agent's own functions: itself, or those of a graph's nodes or of a loop."""
     found: dict[str, Any] = {}
-    for candidate in (agent, *_node_functions(agent)):
+    parts = agent.functions if isinstance(agent, Loop) else _node_functions(agent)
+    for candidate in (agent, *parts):
         function = inspect.unwrap(getattr(candidate, "__func__", candidate))
         if inspect.isfunction(function) and not _is_installed(function.__module__):
             found.setdefault(function.__qualname__, function)
@@ -68,7 +71,7 @@ def home_of(agent: Any) -> str:
     if functions:
         modules = [function.__module__ for _, function in functions]
         return str(max(sorted(set(modules)), key=modules.count))
-    own = str(getattr(agent, "__module__", "") or "")
+    own = "" if isinstance(agent, Loop) else str(getattr(agent, "__module__", "") or "")
     return "" if _is_installed(own) else own
 
 

@@ -84,15 +84,15 @@ def model_request(
     """Return what a model is asked; ``shape`` are further facts of the entry that was used."""
     digests, bodies, lossy = pool.pooled(messages)
     freeze = values.Freezer()
-    name = _model_name(model)
+    name = model_name(model)
     request: dict[str, Any] = {"messages": digests, "model": name}
     if options.get("tools"):
-        request["tools"] = [freeze(_tool_schema(tool)) for tool in options["tools"]]
+        request["tools"] = [freeze(tool_schema(tool)) for tool in options["tools"]]
     if options.get("tool_choice") is not None:
         request["tool_choice"] = _parameter(options["tool_choice"])
     if stop is not None or options.get("stop") is not None:
         request["stop"] = list(stop if stop is not None else options["stop"])
-    params = _model_parameters(model)
+    params = model_parameters(model)
     params |= {k: _parameter(v) for k, v in options.items() if k not in _UNSIGNED}
     if params:
         request["params"] = params
@@ -107,7 +107,8 @@ def model_request(
     )
 
 
-def _model_name(model: BaseChatModel) -> str:
+def model_name(model: BaseChatModel) -> str:
+    """Return what a model is called."""
     for attribute in _MODEL_NAMES:
         name = getattr(model, attribute, None)
         if isinstance(name, str) and name:
@@ -115,7 +116,8 @@ def _model_name(model: BaseChatModel) -> str:
     return type(model).__name__
 
 
-def _model_parameters(model: BaseChatModel) -> dict[str, Any]:
+def model_parameters(model: BaseChatModel) -> dict[str, Any]:
+    """Return the parameters that a model's requests are signed with."""
     named = _PARAMETERS & type(model).model_fields.keys()
     found = {name: getattr(model, name) for name in named}
     identifying = dict(model._identifying_params)  # noqa: SLF001 - what LangChain tells tracers of a model
@@ -144,7 +146,8 @@ def _without_reprs(frozen: Any) -> Any:
     return {key: _without_reprs(value) for key, value in frozen.items()}
 
 
-def _tool_schema(tool: Any) -> Any:
+def tool_schema(tool: Any) -> Any:
+    """Return how a model is told of a tool."""
     return tool if isinstance(tool, dict) else convert_to_openai_tool(tool)
 
 

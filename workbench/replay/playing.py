@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workbench.capture import agents, code, humans, outside, running
+from workbench.capture import agents, code, humans, outside, running, transcripts
 from workbench.capture.record import run_in_session, write_root_end, write_root_start
 from workbench.replay import divergence as d
 from workbench.replay import guard, normal, outputs, promises, savers, sleeps
@@ -67,7 +67,7 @@ def play(
         The new run could not be stored.
     """
     source.require_replayable()
-    call = agents.RootCall.restored(source.started, source.bodies)
+    call = transcripts.root_call(source, agent)
     for found in changed_code(source, now):
         session.note(found)
     write_root_start(session, agent, call, now)

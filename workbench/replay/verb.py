@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench import hashing
 from workbench import recording as recordings
-from workbench.capture import agents, code
+from workbench.capture import agents, code, transcripts
 from workbench.capture.journal import Journal
 from workbench.errors import UsageError
 from workbench.replay import gate, isolation, keeping, redacting
@@ -240,7 +240,9 @@ def agent_of(run: Run, source: Recording, agent: Any) -> agents.Agent:
         raise UsageError(
             "the run does not name its agent", where=run.run_id, hint="pass it: replay(run, agent)"
         )
-    return agents.find_agent(agent if agent is not None else named)
+    found = agents.find_agent(agent if agent is not None else named)
+    transcripts.require_loop(source, found)
+    return found
 
 
 # ---- baselines
