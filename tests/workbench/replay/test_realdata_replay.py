@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 
+import loop_agents
 import pytest
 from bare import BareShelf, with_request
 from realdata import FOLDER, everything, expected, needs_realdata
@@ -155,3 +156,74 @@ def test_one_changed_argument_is_named_by_its_call_in_every_run(runs):
         assert first.seq == call.seq, (place, str(first))
         named += 1
     assert named == 1148
+
+
+# ---- one tool asked again
+
+
+RENAMED = {
+    "get_reservation_details": ("reservation_id", "booking_id"),
+    "get_user_details": ("membership", "tier"),
+    "search_direct_flight": ("flight_number", "number"),
+}
+
+
+class Double(dict):
+    """One tool that answers as it was recorded to, with one field renamed, and no other."""
+
+    def __init__(self, run, tool):
+        recorded = recordings.read(run.event_log(), run.bodies())
+        self.answers = {}
+        for call in recorded.calls:
+            if call.name == tool:
+                said = run.bodies()[call.outcome["message"]]["content"]
+                self.answers.setdefault(_key(call.request["arguments"]), []).append(said)
+        super().__init__({tool: self.answer})
+        self.names = RENAMED[tool]
+
+    def answer(self, **arguments):
+        said = self.answers[_key(arguments)].pop(0)
+        return said.replace(*(f'"{name}":' for name in self.names))
+
+
+def _key(arguments):
+    return json.dumps(arguments, sort_keys=True)
+
+
+def renamed_answers(tool):
+    """Count in the file itself, for each run, the answers of a tool that hold its field."""
+    path = FOLDER / "tau-bench/gpt-4o-airline.json"
+    for record in json.loads(path.read_text()):
+        answers = [m for m in record["traj"] if m["role"] == "tool" and m.get("name") == tool]
+        yield sum(f'"{RENAMED[tool][0]}":' in answer["content"] for answer in answers), len(answers)
+
+
+@pytest.mark.parametrize("tool", RENAMED)
+def test_a_renamed_field_of_one_live_tool_is_one_row_of_drift(runs, tool):
+    airline = [run for (name, _, _), run in runs.items() if name == "tau-bench"]
+    before, after = RENAMED[tool]
+    results, counted = [], list(renamed_answers(tool))
+    for run, (renamed, answers) in zip(airline, counted, strict=True):
+        agent = wb.loop(loop_agents.model, {}, loop_agents.human)
+        agent.tools = Double(run, tool)
+        result = wb.replay(
+            run,
+            agent,
+            mode="cached",
+            overrides={f"tool:{tool}": "live"},
+            effects={tool: "read"},
+            into=BareShelf(),
+        )
+        kinds = Counter(found.kind for found in result.divergences)
+        kinds.pop("capture_quality", None)
+        assert kinds == Counter({"outcome_mismatch": renamed} if renamed else {}), [
+            *map(str, result.divergences)
+        ]
+        assert result.certificate["match_levels"].get("live", 0) == answers
+        assert result.certificate["calls"]["unconsumed"] == 0
+        results.append(result)
+    [row] = wb.drift(results).to_dicts()
+    assert row["pointer"].rpartition("/")[2] == before
+    assert (row["tool"], row["before"], row["after"]) == (tool, before, after)
+    assert row["calls"] == sum(renamed for renamed, _ in counted)
+    assert row["runs"] == sum(renamed > 0 for renamed, _ in counted)
