@@ -36,6 +36,7 @@ class Question:
     bodies: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     order: str = "declared"
     streams: bool = False
+    tool_call_id: str | None = None
     normalise: Normalise | None = None
 
 

@@ -112,12 +112,12 @@ def _finish(session: ReplaySession, source: Recording, ended: running.Ended) -> 
     stopped = session.stopped or isinstance(ended.error, d.ReplayStopped)
     if stopped:
         ended.error, ended.output = None, None
-    elif not session.edited:
+    elif not session.edited and session.mode != "simulated":
         for missing in _missing(session):
             session.note(missing)
         for found in outputs.compare(source, ended, stored=session.as_stored):
             session.note(found)
-    if session.edited:
+    if session.edited or session.mode == "simulated":
         return False
     real, _ = _told_apart(session.divergences)
     return not stopped and not real and not session.engine.unused

@@ -6,10 +6,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from workbench import hashing
 from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
 from workbench.replay import divergence as d
-from workbench.replay import savers
+from workbench.replay import given, savers
+from workbench.replay import simulate as simulating
 from workbench.replay.engine import Engine, Question
 from workbench.replay.redacting import as_recorded, received
 
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
     from workbench.replay.engine import Match
+    from workbench.replay.simulate import Simulator
 
-ReplayMode = Literal["exact", "cached"]
+ReplayMode = Literal["exact", "cached", "simulated"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,7 @@ class ReplaySession(Session):
         collect: bool = False,
         effects: Effects | None = None,
         redact: Wanted | None = None,
+        simulate: Simulator | None = None,
     ) -> None:
         super().__init__(journal, effects=effects)
         journal.redaction.wants(redact)
@@ -64,6 +68,8 @@ class ReplaySession(Session):
         self.recording = recording
         self.mode = mode
         self.collect = collect
+        self.simulator = simulate or simulating.Simulator()
+        self._provenance: dict[str, dict[str, Any]] = {}
         self.engine = Engine(recording)
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
@@ -82,12 +88,65 @@ class ReplaySession(Session):
             if self._redactions:
                 opened.asked = self._redacted(opened)
             question = _question(opened)
+            if self.mode == "simulated":
+                self._simulate(question, opened)
+                return
             match = self._matched(question, opened)
             self._tell_failed(question)
             if match is None:
                 match = self._differs(question, opened)
             if match is not None:
                 self._accept(opened, match)
+
+    def _simulate(self, question: Question, opened: Opened) -> None:
+        """Answer a call with what is plausible; where nothing is, stop."""
+        found = self.simulator(question)
+        if isinstance(found, simulating.Abstained):
+            self.note(self._abstained(question, found))
+            self._abandon(opened, "miss")
+            raise d.ReplayStopped
+        came = outcomes.Came(parsed=found.outcome, exception=found.exception, bodies=found.bodies)
+        status = "error" if found.exception else "ok"
+        here = self.recording.at(question.lane, question.ordinal)
+        # a graph is resumed by what was recorded of the person it waits for
+        person = here if here is not None and here.kind == question.kind == "human" else None
+        opened.answer = Answer(came=came, level="simulated", status=status, source=person)
+        opened.labels = self.labels("simulated")
+        self._provenance[opened.step_id] = found.provenance
+        self._log(opened, "simulated", None)
+
+    def _abstained(self, question: Question, found: simulating.Abstained) -> Divergence:
+        here = self.recording.at(question.lane, question.ordinal)
+        return d.Divergence(
+            kind="extra_call",
+            seq=here.seq if here else None,
+            lane=question.lane,
+            expected=d.summary(here),
+            actual={
+                "kind": question.kind,
+                "name": question.name,
+                "lane": question.lane,
+                "ordinal": question.ordinal,
+                "signature": question.signature,
+                "distance": found.distance,
+            },
+            cause=f"nothing simulates it: {found.reason}",
+            fix="give its outcome or a rule (simulate=Simulator({name: outcome}, rules)), or a "
+            "higher threshold",
+            nearest=tuple(self.engine.nearest(question)),
+        )
+
+    def _write_start(self, opened: Opened) -> None:
+        super()._write_start(opened)
+        found = self._provenance.pop(opened.step_id, None)
+        if found is not None:
+            self.journal.put(
+                "annotated",
+                payload=hashing.dumps({"label": "simulated", "value": found}),
+                step_id=opened.step_id,
+                lane=opened.lane,
+                **self.labels("simulated"),
+            )
 
     def _redacted(self, opened: Opened) -> Asked:
         """Return what is asked as it was recorded, if it was by any of the rules of that time."""
@@ -323,21 +382,7 @@ def readdressed(
     call: RecordedCall, bodies: Any, tool_call_id: str | None
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Return (outcome, bodies) of a recorded call, a tool's answer bearing the asking call's id."""
-    from workbench import hashing
-
-    outcome = call.outcome
-    if outcome is None or "message" not in outcome:
-        return outcome, {}
-    body = bodies[outcome["message"]]
-    if (
-        tool_call_id is None
-        or body.get("role") != "tool"
-        or body.get("tool_call_id") == tool_call_id
-    ):
-        return outcome, {outcome["message"]: body}
-    body = {**body, "tool_call_id": tool_call_id}
-    digest = hashing.digest_of(body)
-    return {"message": digest}, {digest: body}
+    return given.readdressed(call.outcome, bodies, tool_call_id)
 
 
 def _question(opened: Opened) -> Question:
@@ -352,6 +397,7 @@ def _question(opened: Opened) -> Question:
         bodies=asked.bodies,
         order=opened.order,
         streams=opened.streams,
+        tool_call_id=asked.tool_call_id,
         normalise=asked.normalise,
     )
 
@@ -382,5 +428,6 @@ def _gap(kind: str, name: str | None, lane: str | None, reason: str) -> Divergen
 
 def from_options(journal: Journal, recording: Recording, options: dict[str, Any]) -> ReplaySession:
     """Return the session a child process was told to make."""
-    redact = received(options["redact"])
-    return ReplaySession(journal, recording, **{**options, "redact": redact})
+    redact, simulate = received(options["redact"]), options.get("simulate")
+    told = {"redact": redact, "simulate": simulate and simulating.received(simulate)}
+    return ReplaySession(journal, recording, **{**options, **told})

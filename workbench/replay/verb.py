@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from workbench import hashing
 from workbench import recording as recordings
 from workbench.capture import agents, code
 from workbench.capture.journal import Journal
 from workbench.errors import UsageError
-from workbench.replay import isolation, redacting
+from workbench.replay import isolation, lake, redacting
+from workbench.replay import simulate as simulating
 from workbench.replay.certificate import certificate
 from workbench.replay.playing import play
 from workbench.replay.result import ReplayResult, matches
-from workbench.replay.session import ReplaySession
+from workbench.replay.session import ReplayMode, ReplaySession
 from workbench.replay.targets import target_of
 from workbench.schema import RunHeader
 
 if TYPE_CHECKING:
     from workbench.recording import Recording
     from workbench.replay.playing import Played
-    from workbench.replay.session import ReplayMode
+    from workbench.replay.simulate import Simulator
     from workbench.replay.targets import Target
     from workbench.store.protocol import Store
     from workbench.store.run import Run
@@ -36,6 +37,7 @@ def replay(
     isolate: bool = False,
     collect: bool = False,
     redact: Any = None,
+    simulate: Simulator | None = None,
 ) -> ReplayResult:
     """Run an agent again with every call answered from a recorded run.
 
@@ -51,7 +53,8 @@ def replay(
     mode
         ``exact``: position and signature of each call must be the same, and the agent is stopped
         at the first difference. ``cached``: a recorded answer to the same request is taken also
-        from another place of the run.
+        from another place of the run. ``simulated``: every call gets a plausible answer, or the
+        agent is stopped; such a replay is never identical.
     into
         The store of the new run; default the run's own. For a read-only store the new run is
         written to a temporary folder, whose path is printed.
@@ -62,6 +65,9 @@ def replay(
     redact
         The function that the run was recorded with, if there was one; the rules of that time are
         in the recording.
+    simulate
+        Where the answers of a simulated replay are from; default the recorded calls of the whole
+        store that are nearest (see `workbench.replay.simulate.Simulator`).
 
     Returns
     -------
@@ -84,8 +90,8 @@ def replay(
     >>> wb.replay(run, "workbench.examples.support_desk:agent").identical
     True
     """
-    if mode not in ("exact", "cached"):
-        raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
+    if mode not in get_args(ReplayMode):
+        raise UsageError("no such replay mode", expected=list(get_args(ReplayMode)), found=mode)
     source = read(run)
     if mode == "exact":
         source.require_complete()
@@ -99,12 +105,19 @@ def replay(
         mode=mode,
         parent_run_id=run.run_id if into is None or into is run.store else None,
     )
+    simulator = lake.prepared(simulate, run, source.calls) if mode == "simulated" else None
     if isolate:
         isolation.require(found)
         job = isolation.Job(
             agent=str(found.entry_point),
             session="workbench.replay.session:from_options",
-            options={"mode": mode, "collect": collect, "redact": redacting.sent(wanted)},
+            options={
+                "mode": mode,
+                "collect": collect,
+                "redact": redacting.sent(wanted),
+                "simulate": simulator
+                and simulating.sent(simulator, ((c.kind, c.name) for c in source.calls)),
+            },
         )
         away = isolation.play(job, run)
         target = target_of(run, header, into=into)
@@ -112,7 +125,12 @@ def replay(
     else:
         target = target_of(run, header, into=into)
         session = ReplaySession(
-            Journal(target.sink), source, mode=mode, collect=collect, redact=wanted
+            Journal(target.sink),
+            source,
+            mode=mode,
+            collect=collect,
+            redact=wanted,
+            simulate=simulator,
         )
         played = play(session, source, found, now=now)
     if played.identical and mode == "exact":

@@ -380,7 +380,7 @@ def test_a_call_in_flight_is_refused(folders, world):
 def test_bad_arguments_are_refused_before_anything_runs(folders, world):
     run = record(folders, agents.sequence, "x")
     with pytest.raises(errors.UsageError, match="no such replay mode"):
-        wb.replay(run, agents.sequence, mode="simulated")
+        wb.replay(run, agents.sequence, mode="dreamt")
     with pytest.raises(errors.UsageError, match="cannot be imported"):
         wb.replay(run, "no_such_module:agent")
     with pytest.raises(errors.UsageError, match="callable"):

@@ -1,0 +1,237 @@
+"""The recorded calls of a whole store that may answer a simulated one, found by kind and name.
+
+Only what was really called counts: replays, forks and simulations repeat or invent answers. What
+a run superseded, what never came back whole and what cannot be restored is left out. All is read
+by the store's own public queries: so it is of its workspace alone, and redacted as it is stored.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from workbench import ours, schema, sharing
+from workbench.capture import scope
+from workbench.replay.simulate import Candidate, Simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import polars as pl
+
+    from workbench.recording import RecordedCall
+    from workbench.store.protocol import Body, Store
+    from workbench.store.run import Run
+
+MOST = 500
+"""How many calls of a kind and name are kept: of the replayed run, and of all others together."""
+
+_RESTORABLE = ("full", "redacted", "reconstructed")
+
+
+def prepared(simulator: Simulator | None, run: Run, calls: Iterable[RecordedCall]) -> Simulator:
+    """Return a simulator over the run's store, with what its recorded calls may need read before.
+
+    One that has a lake of its own keeps it.
+    """
+    found = simulator or Simulator()
+    if found.lake is None:
+        found = found.over(lake_of(run.store, source=run.run_id))
+    if isinstance(found.lake, StoreLake):
+        found.lake.read((call.kind, call.name) for call in calls)
+    return found
+
+
+def lake_of(store: Store, *, source: str | None = None, most: int = MOST) -> StoreLake:
+    """Return what finds a store's recorded calls by kind and name.
+
+    Parameters
+    ----------
+    store
+        A folder of exported runs, or a server.
+    source
+        The id of the run that is replayed: its calls are found in any case, and come first.
+    most
+        How many calls of one kind and name are read from it, and how many of the other runs
+        together, the newest.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> lake = lake_of(wb.open("datasets"), most=20)
+    >>> found = lake("tool", "look_up_order")
+    >>> len(found), len({one.run_id for one in found})
+    (20, 20)
+    """
+    return StoreLake(store, source=source, most=most)
+
+
+class StoreLake:
+    """See `lake_of`. What was read is kept, for each kind and name."""
+
+    def __init__(self, store: Store, *, source: str | None, most: int) -> None:
+        self._store = store
+        self._source = source
+        self._most = most
+        self._known: dict[tuple[str, str], tuple[Candidate, ...]] = {}
+
+    def __call__(self, kind: str, name: str) -> Sequence[Candidate]:
+        """Return the recorded calls of a kind and name: the replayed run's, then the newest first.
+
+        Raises
+        ------
+        WorkbenchError
+            The store cannot be read.
+        """
+        if (kind, name) not in self._known:
+            # Asked in the middle of a replay, whose guard lets nobody connect but us.
+            _apart(lambda: self.read([(kind, name)]))
+        return self._known[kind, name]
+
+    def read(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Read the calls of several kinds and names at once, before they are asked for."""
+        missing = sorted(set(wanted) - self._known.keys())
+        if not missing:
+            return
+        found: dict[tuple[str, str], list[Candidate]] = {pair: [] for pair in missing}
+        rows = self._store.sql(_calls(missing, source=self._source, most=self._most))
+        requests = self._requests(rows)
+        pools: dict[str, Mapping[str, Body]] = {}
+        ranks: dict[str, int] = {}
+        for row in rows.iter_rows(named=True):
+            run_id = row["run_id"]
+            if run_id not in pools:
+                pools[run_id] = self._store.bodies(run_id)
+                ranks[run_id] = 0 if run_id == self._source else len(ranks) + 1
+            one = _candidate(row, requests, pools[run_id], rank=ranks[run_id])
+            if one is not None:
+                found[row["kind"], row["name"]].append(one)
+        self._known.update({pair: tuple(listed) for pair, listed in found.items()})
+
+    def _requests(self, rows: pl.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return what was asked, by run and step; what names an earlier request is written out."""
+        texts = rows.select("run_id", "step_id", "asked")
+        folded = texts.filter(texts["asked"].str.contains(sharing.REFERENCE, literal=True))
+        if folded.height:
+            whole = self._store.sql(_model_requests(folded["run_id"].unique().sort().to_list()))
+            texts = texts.join(whole, on=["run_id", "step_id"], how="anti").vstack(whole)
+        unfolding: dict[str, sharing.Unfolding] = defaultdict(sharing.Unfolding)
+        return {
+            (run_id, step_id): unfolding[run_id].whole(step_id, _started.decode(text).request)
+            for run_id, step_id, text in texts.iter_rows()
+        }
+
+
+_started = msgspec.json.Decoder(schema.CallStarted)
+_ended = msgspec.json.Decoder(schema.CallEnded)
+
+
+def _candidate(
+    row: dict[str, Any],
+    requests: Mapping[tuple[str, str], dict[str, Any]],
+    pool: Mapping[str, Body],
+    *,
+    rank: int,
+) -> Candidate | None:
+    """Return a recorded call, or None where something of it is missing."""
+    request = requests[row["run_id"], row["step_id"]]
+    came = _ended.decode(row["came"])
+    given_back = (came.outcome or {}).get("message")
+    named = [*(request.get("messages") or []), *([given_back] if given_back else [])]
+    if any(digest not in pool for digest in named) or sharing.lacks_beginning(request):
+        return None
+    told = bool(given_back and pool[given_back].get("error"))
+    return Candidate(
+        run_id=row["run_id"],
+        seq=row["seq"],
+        lane=row["lane"] or "root",
+        ordinal=row["ordinal"] or 1,
+        rank=rank,
+        failed=row["status"] != "ok" or told,
+        request=request,
+        outcome=came.outcome,
+        exception=came.exception,
+        bodies={digest: pool[digest] for digest in named},
+    )
+
+
+# ---- queries
+
+
+def _calls(wanted: Sequence[tuple[str, str]], *, source: str | None, most: int) -> str:
+    pairs = ", ".join(f"({_text(kind)}, {_text(name)})" for kind, name in wanted)
+    own = f"run_id = {_text(source or '')}"
+    qualities = ", ".join(map(_text, _RESTORABLE))
+    # every part is one of our own words, a number or a quoted text
+    return f"""
+        with began as (
+            select run_id, step_id, seq, kind, name, lane, ordinal, payload as asked
+            from events
+            where event_type = 'call_started' and (kind, name) in ({pairs})
+                and coalesce(mode, 'live') = 'live'
+        ), ended as (
+            select run_id, step_id, status, payload as came
+            from events
+            where event_type = 'call_ended' and (kind, name) in ({pairs})
+                and status in ('ok', 'error') and coalesce(quality, 'full') in ({qualities})
+            qualify row_number() over (partition by run_id, step_id order by seq) = 1
+        ), made as (select run_id, created_at, superseded_by from runs)
+        select began.*, status, came
+        from began join ended using (run_id, step_id) join made using (run_id)
+        where superseded_by is null or {own}
+        qualify row_number() over (
+            partition by kind, name, {own} order by created_at desc, run_id, seq
+        ) <= {int(most)}
+        order by {own} desc, created_at desc, run_id, seq
+    """  # noqa: S608
+
+
+def _model_requests(run_ids: Sequence[str]) -> str:
+    listed = ", ".join(map(_text, run_ids))
+    return f"""
+        select run_id, step_id, payload as asked from events
+        where event_type = 'call_started' and kind = 'model' and run_id in ({listed})
+        order by run_id, seq
+    """  # noqa: S608
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+# ---- a thread of our own
+
+
+def _apart(work: Callable[[], None]) -> None:
+    """Do something on a thread of the product's own, and wait for it; its errors come back."""
+    raised: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            raised.append(error)
+
+    with _outside():
+        thread = ours.started(guarded, name="workbench-lake")
+    thread.join()
+    if raised:
+        raise raised[0]
+
+
+@contextmanager
+def _outside() -> Iterator[None]:
+    """Start something as a part of the call that is asked, so that it takes no lane."""
+    here = scope.current()
+    if here is None:
+        yield
+        return
+    former = scope.raw()
+    try:
+        scope.put(scope.Scope(here.session, here.place, in_call=True, in_root=True))
+        yield
+    finally:
+        scope.put(former)
