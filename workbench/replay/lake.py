@@ -100,12 +100,12 @@ class StoreLake:
         rows = self._store.sql(_calls(missing, source=self._source, most=self._most))
         requests = self._requests(rows)
         pools: dict[str, Mapping[str, Body]] = {}
-        ranks: dict[str, int] = {}
+        ranks = {self._source: 0}
         for row in rows.iter_rows(named=True):
             run_id = row["run_id"]
             if run_id not in pools:
                 pools[run_id] = self._store.bodies(run_id)
-                ranks[run_id] = 0 if run_id == self._source else len(ranks) + 1
+                ranks.setdefault(run_id, len(ranks))
             one = _candidate(row, requests, pools[run_id], rank=ranks[run_id])
             if one is not None:
                 found[row["kind"], row["name"]].append(one)
