@@ -17,6 +17,7 @@ _HOMES = {
     "record": "workbench.capture",
     "Rule": "workbench.redaction",
     "replay": "workbench.replay",
+    "Simulator": "workbench.replay.simulate",
     "fork": "workbench.fork",
     "diff": "workbench.diff",
     "timeline": "workbench.widgets",

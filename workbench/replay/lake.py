@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import polars as pl
 
 from workbench import ours, schema, sharing
 from workbench.capture import scope
+from workbench.replay import recorded
 from workbench.replay.simulate import Candidate, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import polars as pl
 
     from workbench.recording import RecordedCall
     from workbench.store.protocol import Body, Store
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MOST = 500
 """How many calls of a kind and name are kept: of the replayed run, and of all others together."""
-
-_RESTORABLE = ("full", "redacted", "reconstructed")
 
 
 def prepared(simulator: Simulator | None, run: Run, calls: Iterable[RecordedCall]) -> Simulator:
@@ -56,7 +54,8 @@ def lake_of(store: Store, *, source: str | None = None, most: int = MOST) -> Sto
         The id of the run that is replayed: its calls are found in any case, and come first.
     most
         How many calls of one kind and name are read from it, and how many of the other runs
-        together, the newest.
+        together, the newest. Of a server whose lake this process cannot read, the newest
+        `workbench.replay.recorded.LOOKED_AT` runs are looked at.
 
     Examples
     --------
@@ -97,8 +96,8 @@ class StoreLake:
         if not missing:
             return
         found: dict[tuple[str, str], list[Candidate]] = {pair: [] for pair in missing}
-        rows = self._store.sql(_calls(missing, source=self._source, most=self._most))
-        requests = self._requests(rows)
+        rows, others = recorded.calls(self._store, missing, source=self._source, most=self._most)
+        requests = _requests(rows, others)
         pools: dict[str, Mapping[str, Body]] = {}
         ranks = {self._source: 0}
         for row in rows.iter_rows(named=True):
@@ -111,18 +110,16 @@ class StoreLake:
                 found[row["kind"], row["name"]].append(one)
         self._known.update({pair: tuple(listed) for pair, listed in found.items()})
 
-    def _requests(self, rows: pl.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
-        """Return what was asked, by run and step; what names an earlier request is written out."""
-        texts = rows.select("run_id", "step_id", "asked")
-        folded = texts.filter(texts["asked"].str.contains(sharing.REFERENCE, literal=True))
-        if folded.height:
-            whole = self._store.sql(_model_requests(folded["run_id"].unique().sort().to_list()))
-            texts = texts.join(whole, on=["run_id", "step_id"], how="anti").vstack(whole)
-        unfolding: dict[str, sharing.Unfolding] = defaultdict(sharing.Unfolding)
-        return {
-            (run_id, step_id): unfolding[run_id].whole(step_id, _started.decode(text).request)
-            for run_id, step_id, text in texts.iter_rows()
-        }
+
+def _requests(rows: pl.DataFrame, others: pl.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return what was asked, by run and step; what refers to an earlier request is written out."""
+    texts = rows.select("run_id", "step_id", "asked")
+    texts = pl.concat([texts.join(others, on=["run_id", "step_id"], how="anti"), others])
+    unfolding: dict[str, sharing.Unfolding] = defaultdict(sharing.Unfolding)
+    return {
+        (run_id, step_id): unfolding[run_id].whole(step_id, _started.decode(text).request)
+        for run_id, step_id, text in texts.iter_rows()
+    }
 
 
 _started = msgspec.json.Decoder(schema.CallStarted)
@@ -156,50 +153,6 @@ def _candidate(
         exception=came.exception,
         bodies={digest: pool[digest] for digest in named},
     )
-
-
-# ---- queries
-
-
-def _calls(wanted: Sequence[tuple[str, str]], *, source: str | None, most: int) -> str:
-    pairs = ", ".join(f"({_text(kind)}, {_text(name)})" for kind, name in wanted)
-    own = f"run_id = {_text(source or '')}"
-    qualities = ", ".join(map(_text, _RESTORABLE))
-    # every part is one of our own words, a number or a quoted text
-    return f"""
-        with began as (
-            select run_id, step_id, seq, kind, name, lane, ordinal, payload as asked
-            from events
-            where event_type = 'call_started' and (kind, name) in ({pairs})
-                and coalesce(mode, 'live') = 'live'
-        ), ended as (
-            select run_id, step_id, status, payload as came
-            from events
-            where event_type = 'call_ended' and (kind, name) in ({pairs})
-                and status in ('ok', 'error') and coalesce(quality, 'full') in ({qualities})
-            qualify row_number() over (partition by run_id, step_id order by seq) = 1
-        ), made as (select run_id, created_at, superseded_by from runs)
-        select began.*, status, came
-        from began join ended using (run_id, step_id) join made using (run_id)
-        where superseded_by is null or {own}
-        qualify row_number() over (
-            partition by kind, name, {own} order by created_at desc, run_id, seq
-        ) <= {int(most)}
-        order by {own} desc, created_at desc, run_id, seq
-    """  # noqa: S608
-
-
-def _model_requests(run_ids: Sequence[str]) -> str:
-    listed = ", ".join(map(_text, run_ids))
-    return f"""
-        select run_id, step_id, payload as asked from events
-        where event_type = 'call_started' and kind = 'model' and run_id in ({listed})
-        order by run_id, seq
-    """  # noqa: S608
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 # ---- a thread of our own

@@ -1,6 +1,8 @@
 """What a simulated replay finds in a store: really recorded calls, of all its runs and no others."""
 
+import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -9,9 +11,11 @@ import replay_agents as agents
 
 import workbench as wb
 from workbench import recording
+from workbench.replay import recorded
 from workbench.replay.lake import lake_of
 from workbench.replay.simulate import Simulator
 from workbench.store import connect, export
+from workbench.store.folder import FolderStore
 
 
 @wb.call(name='it\'s a "tool"; drop')
@@ -194,15 +198,56 @@ def test_a_servers_runs_are_found_by_its_public_api_and_no_other_workspaces(serv
     assert lake_of(store, source=source.run_id)("tool", "ask") == found, "it added nothing"
 
 
-def test_a_guarded_replay_may_ask_a_server_for_what_the_source_never_called(server, store, world):
+class FarFolder(FolderStore):
+    """A folder that is reached by a new connection each time, as one in an object store may be."""
+
+    listener = None
+
+    def sql(self, query):
+        if self.listener is not None:
+            socket.create_connection(self.listener.getsockname()).close()
+        return super().sql(query)
+
+
+def test_a_guarded_replay_lets_nobody_connect_but_the_lookup(folders, world, together):
     def nothing(given):
         return None
 
-    source = wb.record(store, nothing, None)
-    other = wb.record(store, lookups_then_threads, None)
+    source = wb.record(folders, nothing, None)
+    other = wb.record(folders, lookups_then_threads, None)
+    store = FarFolder(together(source, other).address)
     world.poisoned = True
-    with connect(server.url, server.api_key) as fresh:
-        result = wb.replay(fresh.run(source.run_id), lookups_then_threads, mode="simulated")
+    with socket.create_server(("127.0.0.1", 0)) as store.listener:
+        result = wb.replay(store.run(source.run_id), lookups_then_threads, mode="simulated")
     assert result.run.status == "done", result.divergences
     assert result.output == other.output
     assert result.certificate["strength"] == "guarded"
+
+
+@pytest.mark.parametrize("most", [1, 7, 500])
+def test_run_by_run_the_same_is_found_as_by_one_query(most):
+    store = wb.open("datasets")
+    source = store.runs()["run_id"][100]
+    wanted = [("model", "larkfield-offline-1"), ("tool", "issue_refund"), ("tool", "open_ticket")]
+    several = [
+        find(store, wanted, source=source, most=most)
+        for find in (recorded._queried, recorded._walked)
+    ]
+    (by_query, _), (by_run, _) = several
+    # a run's calls come by seq where runs are read one by one; a kind and name's are the same
+    for kind, name in wanted:
+        one, other = (
+            f.filter((f["kind"] == kind) & (f["name"] == name)) for f in (by_query, by_run)
+        )
+        assert one.height > 0
+        assert one.equals(other)
+
+
+def test_of_a_server_with_a_lake_the_lake_is_asked(server, store, worker, world, monkeypatch):
+    source = wb.record(store, agents.polling, None)
+    while not store.snapshots().get("tables"):
+        time.sleep(0.2)
+    assert recorded._is_read_at_once(store)
+    monkeypatch.setattr(recorded, "_walked", None)
+    found = lake_of(store)("tool", "ask")
+    assert [one.run_id for one in found] == [source.run_id] * 3
