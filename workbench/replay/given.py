@@ -76,7 +76,7 @@ def blank(
 
 def addressed(body: Body, tool_call_id: str | None) -> Body:
     """Return a message; if it is a tool's answer, addressed to the call that asks."""
-    if tool_call_id is None or body.get("role") != "tool":
+    if tool_call_id in (None, body.get("tool_call_id")) or body.get("role") != "tool":
         return body
     return {**body, "tool_call_id": tool_call_id}
 
@@ -89,7 +89,7 @@ def readdressed(
         return outcome, {}
     body = bodies[outcome["message"]]
     anew = addressed(body, tool_call_id)
-    if anew == body:
+    if anew is body:
         return outcome, {outcome["message"]: body}
     digest = hashing.digest_of(anew)
     return {"message": digest}, {digest: anew}

@@ -8,19 +8,17 @@ by the store's own public queries: so it is of its workspace alone, and redacted
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import polars as pl
 
 from workbench import ours, schema, sharing
-from workbench.capture import scope
 from workbench.replay import recorded
 from workbench.replay.simulate import Candidate, Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from workbench.recording import RecordedCall
     from workbench.store.protocol import Body, Store
@@ -168,23 +166,7 @@ def _apart(work: Callable[[], None]) -> None:
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
             raised.append(error)
 
-    with _outside():
-        thread = ours.started(guarded, name="workbench-lake")
+    thread = ours.started(guarded, name="workbench-lake")
     thread.join()
     if raised:
         raise raised[0]
-
-
-@contextmanager
-def _outside() -> Iterator[None]:
-    """Start something as a part of the call that is asked, so that it takes no lane."""
-    here = scope.current()
-    if here is None:
-        yield
-        return
-    former = scope.raw()
-    try:
-        scope.put(scope.Scope(here.session, here.place, in_call=True, in_root=True))
-        yield
-    finally:
-        scope.put(former)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import hashing
-from workbench.capture import humans, outcomes
+from workbench.capture import humans, outcomes, scope
 from workbench.capture.session import Answer, Opened, Session
 from workbench.replay import divergence as d
 from workbench.replay import given, savers
-from workbench.replay import simulate as simulating
 from workbench.replay.engine import Engine, Question
 from workbench.replay.redacting import as_recorded, received
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from concurrent.futures import Future
 
     from workbench.capture.asked import Asked
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
     from workbench.replay.engine import Match
-    from workbench.replay.simulate import Simulator
+    from workbench.replay.simulate import Abstained, Simulator
 
 ReplayMode = Literal["exact", "cached", "simulated"]
 
@@ -68,7 +69,7 @@ class ReplaySession(Session):
         self.recording = recording
         self.mode = mode
         self.collect = collect
-        self.simulator = simulate or simulating.Simulator()
+        self.simulator = simulate
         self._provenance: dict[str, dict[str, Any]] = {}
         self.engine = Engine(recording)
         self.divergences: list[Divergence] = []
@@ -100,8 +101,11 @@ class ReplaySession(Session):
 
     def _simulate(self, question: Question, opened: Opened) -> None:
         """Answer a call with what is plausible; where nothing is, stop."""
-        found = self.simulator(question)
-        if isinstance(found, simulating.Abstained):
+        from workbench.replay.simulate import Abstained, Simulator
+
+        with _beside_the_agent():
+            found = (self.simulator or Simulator())(question)
+        if isinstance(found, Abstained):
             self.note(self._abstained(question, found))
             self._abandon(opened, "miss")
             raise d.ReplayStopped
@@ -115,7 +119,7 @@ class ReplaySession(Session):
         self._provenance[opened.step_id] = found.provenance
         self._log(opened, "simulated", None)
 
-    def _abstained(self, question: Question, found: simulating.Abstained) -> Divergence:
+    def _abstained(self, question: Question, found: Abstained) -> Divergence:
         here = self.recording.at(question.lane, question.ordinal)
         return d.Divergence(
             kind="extra_call",
@@ -378,6 +382,20 @@ class ReplaySession(Session):
         self.stopped = True
 
 
+@contextmanager
+def _beside_the_agent() -> Iterator[None]:
+    """Let what is called and spawned be no call of the agent, and take no lane of it."""
+    here, former = scope.current(), scope.raw()
+    if here is None:
+        yield
+        return
+    try:
+        scope.put(scope.Scope(here.session, here.place, in_call=True, in_root=True))
+        yield
+    finally:
+        scope.put(former)
+
+
 def readdressed(
     call: RecordedCall, bodies: Any, tool_call_id: str | None
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
@@ -428,6 +446,9 @@ def _gap(kind: str, name: str | None, lane: str | None, reason: str) -> Divergen
 
 def from_options(journal: Journal, recording: Recording, options: dict[str, Any]) -> ReplaySession:
     """Return the session a child process was told to make."""
-    redact, simulate = received(options["redact"]), options.get("simulate")
-    told = {"redact": redact, "simulate": simulate and simulating.received(simulate)}
-    return ReplaySession(journal, recording, **{**options, **told})
+    told = {**options, "redact": received(options["redact"])}
+    if told.get("simulate") is not None:
+        from workbench.replay import simulate
+
+        told["simulate"] = simulate.received(told["simulate"])
+    return ReplaySession(journal, recording, **told)

@@ -10,8 +10,7 @@ from workbench import recording as recordings
 from workbench.capture import agents, code
 from workbench.capture.journal import Journal
 from workbench.errors import UsageError
-from workbench.replay import isolation, lake, redacting
-from workbench.replay import simulate as simulating
+from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
 from workbench.replay.playing import play
 from workbench.replay.result import ReplayResult, matches
@@ -105,7 +104,10 @@ def replay(
         mode=mode,
         parent_run_id=run.run_id if into is None or into is run.store else None,
     )
-    simulator = lake.prepared(simulate, run, source.calls) if mode == "simulated" else None
+    if mode == "simulated":
+        from workbench.replay.lake import prepared
+
+        simulate = prepared(simulate, run, source.calls)
     if isolate:
         isolation.require(found)
         job = isolation.Job(
@@ -115,8 +117,7 @@ def replay(
                 "mode": mode,
                 "collect": collect,
                 "redact": redacting.sent(wanted),
-                "simulate": simulator
-                and simulating.sent(simulator, ((c.kind, c.name) for c in source.calls)),
+                "simulate": _sent(simulate, source),
             },
         )
         away = isolation.play(job, run)
@@ -130,13 +131,22 @@ def replay(
             mode=mode,
             collect=collect,
             redact=wanted,
-            simulate=simulator,
+            simulate=simulate,
         )
         played = play(session, source, found, now=now)
     if played.identical and mode == "exact":
         _baselines.add((source.log_root, code_digest(now)))
     strength = "isolated" if isolate else "guarded"
     return result_of(played, run, source, target=target, now=now, strength=strength)
+
+
+def _sent(simulator: Simulator | None, source: Recording) -> dict[str, Any] | None:
+    """Return for a child what answers its calls: of recorded ones those its source made."""
+    if simulator is None:
+        return None
+    from workbench.replay.simulate import sent
+
+    return sent(simulator, ((call.kind, call.name) for call in source.calls))
 
 
 def result_of(

@@ -1,9 +1,14 @@
 """A simulated replay: the agent's own code on plausible answers, labelled and never identical."""
 
 import json
+import socket
+from typing import TypedDict
 
 import pytest
 import replay_agents as agents
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
 
 import workbench as wb
 from workbench.replay.rules import Rule
@@ -152,6 +157,58 @@ def test_a_request_is_compared_as_it_is_stored(folders, world, lake_folder):
     (one,) = labelled(result, run)
     assert one["distance"] == 0
     assert "A1" not in str(result.run.events["payload"].to_list())
+
+
+class Asking(TypedDict, total=False):
+    answer: str
+
+
+def _asks(state):
+    return {"answer": f"{interrupt('may I?')} {agents.ask('then')['answer']}"}
+
+
+def asking():
+    graph = StateGraph(Asking)
+    graph.add_node("asks", _asks)
+    graph.add_edge(START, "asks")
+    return graph.compile(checkpointer=InMemorySaver())
+
+
+def test_a_person_is_simulated_too(folders, world, lake_folder):
+    graph, thread = asking(), {"configurable": {"thread_id": "t"}}
+
+    with wb.record(folders) as recording:
+        graph.invoke({}, thread)
+        graph.invoke(Command(resume="yes"), thread)
+    (run,) = lake_folder(folders.run(recording.run_id))
+    world.poisoned = True
+    result = wb.replay(run, graph, mode="simulated", simulate=Simulator({"interrupt": "no"}))
+    assert result.run.status == "done", result.divergences
+    assert result.output["answer"].startswith("no ")
+    assert {one["source"] for one in labelled(result, run)} == {"payload", "nearest"}
+
+
+def test_what_a_payload_calls_is_no_call_of_the_agent(folders, world, lake_folder):
+    (run,) = lake_folder(wb.record(folders, desk, "ready?"))
+
+    def payload(question):
+        return agents.ask("by the payload") if question.name == "ask" else "booked"
+
+    result = wb.replay(run, desk, mode="simulated", simulate=Simulator(payload))
+    assert [one["source"] for one in labelled(result, run)] == ["payload"] * 3
+    assert result.run.calls["name"].to_list() == ["ask", "book", "ask"]
+    assert result.output[0]["what"] == "by the payload"
+
+
+def test_a_payload_that_connects_is_refused_as_the_agent_would_be(folders, world, lake_folder):
+    (run,) = lake_folder(wb.record(folders, desk, "ready?"))
+
+    def payload(question):
+        return socket.create_connection(("127.0.0.1", 9)).close()
+
+    result = wb.replay(run, desk, mode="simulated", simulate=Simulator(payload))
+    assert result.run.status == "diverged"
+    assert "capture_gap" in {found.kind for found in result.divergences}
 
 
 def test_a_replay_without_any_call_is_no_reproduction_either(folders, world, lake_folder):
