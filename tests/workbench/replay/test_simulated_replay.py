@@ -178,12 +178,12 @@ def test_a_person_is_simulated_too(folders, world, lake_folder):
     graph, thread = asking(), {"configurable": {"thread_id": "t"}}
 
     with wb.record(folders) as recording:
-        graph.invoke({}, thread)
+        graph.invoke({"answer": ""}, thread)
         graph.invoke(Command(resume="yes"), thread)
     (run,) = lake_folder(folders.run(recording.run_id))
     world.poisoned = True
     result = wb.replay(run, graph, mode="simulated", simulate=Simulator({"interrupt": "no"}))
-    assert result.run.status == "done", result.divergences
+    assert result.run.status == "done", (result.divergences, result.run.exception)
     assert result.output["answer"].startswith("no ")
     assert {one["source"] for one in labelled(result, run)} == {"payload", "nearest"}
 

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pytest
 import replay_agents as agents
+from langchain_core.messages import HumanMessage, SystemMessage
 
 import workbench as wb
-from workbench import recording
+from workbench import recording, sharing
 from workbench.replay import recorded
 from workbench.replay.lake import lake_of
 from workbench.replay.simulate import Simulator
@@ -54,6 +55,26 @@ def test_the_example_runs_are_read_as_a_replay_reads_them():
             assert (one.lane, one.ordinal) == (call.lane, call.ordinal)
             named = {*call.request["messages"], call.outcome["message"]}
             assert one.bodies == {digest: source.bodies[digest] for digest in named}
+
+
+def talking(given):
+    """Each question repeats what was said before."""
+    said = [SystemMessage("be kind"), HumanMessage("hello")]
+    for number in range(4):
+        said += [agents.DeskModel(lookups=0).invoke(said), HumanMessage(f"and {number}?")]
+
+
+@pytest.mark.parametrize("way", ["_queried", "_walked"])
+def test_a_request_that_is_written_by_reference_is_read_whole(
+    folders, world, together, monkeypatch, way
+):
+    run = wb.record(folders, talking, None)
+    assert run.events["payload"].str.contains(sharing.REFERENCE, literal=True).any()
+    monkeypatch.setattr(recorded, "calls", getattr(recorded, way))
+    source = recording.read(run.event_log(), run.bodies())
+    found = lake_of(together(run))("model", "desk-1")
+    assert [one.request for one in found] == [call.request for call in source.calls]
+    assert len(found[-1].request["messages"]) == 8
 
 
 def test_the_newest_are_kept_and_the_replayed_runs_own_in_any_case():
