@@ -18,6 +18,7 @@ _HOMES = {
     "Rule": "workbench.redaction",
     "replay": "workbench.replay",
     "drift": "workbench.replay",
+    "Simulator": "workbench.replay.simulate",
     "fork": "workbench.fork",
     "diff": "workbench.diff",
     "timeline": "workbench.widgets",

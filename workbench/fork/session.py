@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.capture.journal import Journal
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
+    from workbench.replay.divergence import Divergence
     from workbench.replay.engine import Question
     from workbench.schema import Mode
 
@@ -61,7 +62,13 @@ class ForkSession(ReplaySession):
                 return Match(call=match.call, level="edited")
         return match
 
-    def _miss(self, question: Question, opened: Opened, mode: Mode) -> None:
+    def _miss(
+        self,
+        question: Question,
+        opened: Opened,
+        mode: Mode,
+        abstained: Divergence | None = None,
+    ) -> None:
         """End the fork where its prefix differs; after the edit go on as it was told to."""
         if self._is_free(question) and self.policy.on_miss == "live":
             # the edit changed what came before: nothing recorded is comparable with what it gives
@@ -70,7 +77,7 @@ class ForkSession(ReplaySession):
             guard.lift(self)
             outside.replay_ended(self)
         else:
-            self._differs(question, opened, mode)
+            self._differs(question, opened, mode, abstained)
 
     def _is_free(self, question: Question) -> bool:
         """Say whether a call may differ: after the edit, and not where the prefix was recorded."""

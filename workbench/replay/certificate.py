@@ -32,6 +32,10 @@ _HEADER = (
 _LARGEST = 2**53 - 1  # beyond it RFC 8785 has no numbers
 
 
+# such an answer comes in the place of a recorded one, which nobody is given
+_REPLACING = frozenset({"live", "simulated"})
+
+
 def certificate(
     played: Played,
     *,
@@ -43,6 +47,9 @@ def certificate(
     strength: str,
 ) -> dict[str, Any]:
     """Return the certificate of a replay; every count is of calls really consumed.
+
+    Of the ``recorded`` calls some were ``consumed``, ``replaced`` by a live or simulated answer, or
+    ``unconsumed``: nobody asked for them.
 
     Parameters
     ----------
@@ -56,6 +63,14 @@ def certificate(
         ``guarded`` or ``isolated``.
     """
     levels = Counter(answer.match_level for answer in played.answered)
+    consumed = len(
+        {
+            answer.source_seq
+            for answer in played.answered
+            if answer.source_run_id is None and answer.match_level not in _REPLACING
+        }
+        - {None}
+    )
     replay = {"run_id": str(made_row["run_id"])} if made is None else facts(made, made_row)
     return _sealed(
         {
@@ -68,13 +83,8 @@ def certificate(
             "calls": {
                 "recorded": len(source.calls),
                 "asked": len(played.answered),
-                "consumed": len(
-                    {
-                        answer.source_seq
-                        for answer in played.answered
-                        if answer.source_seq is not None and answer.source_run_id is None
-                    }
-                ),
+                "consumed": consumed,
+                "replaced": len(source.calls) - consumed - played.unconsumed,
                 "unconsumed": played.unconsumed,
             },
             "match_levels": dict(sorted(levels.items())),

@@ -37,6 +37,7 @@ class Question:
     bodies: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     order: str = "declared"
     streams: bool = False
+    tool_call_id: str | None = None
     normalise: Normalise | None = None
     # live messages in it stand as the recorded ones in whose place they came
     drifted: bool = False

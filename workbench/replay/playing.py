@@ -139,8 +139,8 @@ def _finish(session: ReplaySession, ended: running.Ended) -> bool:
     stopped = session.stopped or isinstance(ended.error, d.ReplayStopped)
     if stopped:
         ended.error, ended.output = None, None
-    if session.edited:
-        return False
+    if session.edited or session.mode == "simulated":
+        return False  # it was not meant to be as its source
     for found in _told_at_the_end(session, ended, stopped=stopped):
         session.note(found)
     real, _ = _told_apart(session.divergences)

@@ -11,11 +11,12 @@ from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
 from workbench.errors import CallMissed
 from workbench.replay import divergence as d
-from workbench.replay import savers, turns
+from workbench.replay import given, plausible, savers, turns
 from workbench.replay.compared import outcome_changes
 from workbench.replay.engine import Engine, Match, Question
 from workbench.replay.gate import Gate
 from workbench.replay.live import Live
+from workbench.replay.plausible import Plausible
 from workbench.replay.policy import Policy
 from workbench.replay.redacting import as_recorded, received
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
+    from workbench.replay.simulate import Simulator
     from workbench.replay.turns import Order
     from workbench.schema import Mode
 
@@ -75,6 +77,7 @@ class ReplaySession(Session):
         redact: Wanted | None = None,
         order: Order = "declared",
         normalise: Mapping[str, Normalise] | None = None,
+        simulate: Simulator | None = None,
     ) -> None:
         super().__init__(journal)
         journal.redaction.wants(redact)
@@ -85,6 +88,7 @@ class ReplaySession(Session):
         self.engine = Engine(recording, normalise=normalise)
         self.live = Live(Gate(effects, recording), policy.budget)
         self.improvised = False
+        self.plausible = Plausible(simulate)
         self._kin = kin
         self.turns = turns.of(self, order)
         self.divergences: list[Divergence] = []
@@ -119,6 +123,11 @@ class ReplaySession(Session):
             if mode == "live":
                 self._go_live(question, opened, stood_for=self._in_place_of(question))
                 return
+            if mode == "simulated":
+                abstained = self._simulate(question, opened)
+                if abstained is not None:
+                    self._miss(question, opened, mode, abstained)
+                return
             match = self._matched(question, opened, mode)
             self._tell_failed(question)
             if match is not None:
@@ -143,6 +152,7 @@ class ReplaySession(Session):
             bodies=asked.bodies,
             order=opened.order,
             streams=opened.streams,
+            tool_call_id=asked.tool_call_id,
             normalise=asked.normalise,
             drifted=told is not None,
         )
@@ -185,14 +195,28 @@ class ReplaySession(Session):
             found = self._kin(question, effect)
         return found
 
-    def _miss(self, question: Question, opened: Opened, mode: Mode) -> None:
-        """Do with a call that nothing answers what the policy says; an exact one is the end."""
+    def _miss(
+        self,
+        question: Question,
+        opened: Opened,
+        mode: Mode,
+        abstained: Divergence | None = None,
+    ) -> None:
+        """Do with a call that nothing answers what the policy says; an exact one is the end.
+
+        ``abstained`` says why nothing simulates it, where that was asked for.
+        """
         missed = "fail" if mode == "exact" else self.policy.on_miss
+        if missed == "simulate" and abstained is None:
+            abstained = self._simulate(question, opened)
+            if abstained is None:
+                self._tell_differences(question)
+                return
         if missed == "live":
-            self._tell_differences(question)
+            self._tell_differences(question, abstained)
             self._go_live(question, opened, stood_for=None)
         elif missed == "error":
-            self._tell_differences(question)
+            self._tell_differences(question, abstained)
             self._abandon(opened, "miss", mode)
             raise CallMissed(
                 f"{question.kind} {question.name} was not recorded with this request",
@@ -200,15 +224,21 @@ class ReplaySession(Session):
                 hint="the replay was told to raise this where nothing answers (on_miss)",
             )
         else:
-            self._accept(opened, self._differs(question, opened, mode), mode)
+            self._accept(opened, self._differs(question, opened, mode, abstained), mode)
 
-    def _tell_differences(self, question: Question) -> None:
-        for found in self.engine.differences(question):
+    def _tell_differences(self, question: Question, abstained: Divergence | None = None) -> None:
+        for found in self.engine.differences(question) if abstained is None else (abstained,):
             self.note(found)
 
-    def _differs(self, question: Question, opened: Opened, mode: Mode) -> Match:
+    def _differs(
+        self,
+        question: Question,
+        opened: Opened,
+        mode: Mode,
+        abstained: Divergence | None = None,
+    ) -> Match:
         """Note what differs; stop, or give what fits best where all are to be collected."""
-        self._tell_differences(question)
+        self._tell_differences(question, abstained)
         if self.collect:
             found = self._recovered(question)
             if found is not None:
@@ -225,6 +255,36 @@ class ReplaySession(Session):
         if here is not None and (here.kind, here.name) == (question.kind, question.name):
             return self.engine.take(here, "miss")
         return None
+
+    # ---- simulated calls
+
+    def _simulate(self, question: Question, opened: Opened) -> Divergence | None:
+        """Answer a call with what is plausible; return why nothing is."""
+        here = self._recorded(opened)
+        found = self.plausible.answer(question, opened, here)
+        if not isinstance(found, Answer):
+            return plausible.abstained(question, here, found)
+        stood_for = self._in_place_of(question)
+        if stood_for is not None:  # nobody waits for it any more, and nothing of it was given
+            self.engine.take(stood_for, "simulated")
+        self.improvised = True
+        opened.answer = found
+        opened.labels = self.labels("simulated", "simulated")
+        self._log(opened, "simulated", None)
+        self.turns.asked()
+        return None
+
+    def _write_start(self, opened: Opened) -> None:
+        super()._write_start(opened)
+        told = self.plausible.annotation(opened)
+        if told is not None:
+            self.journal.put(
+                "annotated",
+                payload=told,
+                step_id=opened.step_id,
+                lane=opened.lane,
+                **self.labels("simulated", "simulated"),
+            )
 
     # ---- live calls
 
@@ -487,21 +547,7 @@ def readdressed(
     call: RecordedCall, bodies: Any, tool_call_id: str | None
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Return (outcome, bodies) of a recorded call, a tool's answer bearing the asking call's id."""
-    from workbench import hashing
-
-    outcome = call.outcome
-    if outcome is None or "message" not in outcome:
-        return outcome, {}
-    body = bodies[outcome["message"]]
-    if (
-        tool_call_id is None
-        or body.get("role") != "tool"
-        or body.get("tool_call_id") == tool_call_id
-    ):
-        return outcome, {outcome["message"]: body}
-    body = {**body, "tool_call_id": tool_call_id}
-    digest = hashing.digest_of(body)
-    return {"message": digest}, {digest: body}
+    return given.readdressed(call.outcome, bodies, tool_call_id)
 
 
 def _stream_divergence(opened: Opened, seq: int | None, cause: str) -> Divergence:
@@ -530,5 +576,13 @@ def _gap(kind: str, name: str | None, lane: str | None, reason: str) -> Divergen
 
 def from_options(journal: Journal, recording: Recording, options: dict[str, Any]) -> ReplaySession:
     """Return the session a child process was told to make."""
-    policy, redact = Policy.from_dict(options["policy"]), received(options["redact"])
-    return ReplaySession(journal, recording, **{**options, "policy": policy, "redact": redact})
+    told = {
+        **options,
+        "policy": Policy.from_dict(options["policy"]),
+        "redact": received(options["redact"]),
+    }
+    if told.get("simulate") is not None:
+        from workbench.replay import simulate
+
+        told["simulate"] = simulate.received(told["simulate"])
+    return ReplaySession(journal, recording, **told)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from workbench.replay.playing import Played
     from workbench.replay.policy import Budget, OnMiss
     from workbench.replay.progress import Tell
+    from workbench.replay.simulate import Simulator
     from workbench.replay.targets import Target
     from workbench.replay.turns import Order
     from workbench.schema import Mode
@@ -52,6 +53,7 @@ def replay(
     into: Store | None = None,
     redact: Any = None,
     normalise: Mapping[str, Normalise] | None = None,
+    simulate: Simulator | None = None,
     order: Order = "declared",
     progress: Tell | None = None,
     timeout: float | None = None,
@@ -72,14 +74,15 @@ def replay(
         ``exact``: position and signature of each call must be the same, and the agent is stopped
         at the first difference. ``cached``: a recorded answer to the same request is taken also
         from another place of the run, and, of calls that only read, from the runs it came from
-        and other runs of the same agent. ``live``: calls are made.
+        and other runs of the same agent. ``simulated``: every call gets a plausible answer, or is
+        a miss. ``live``: calls are made.
     overrides
         Another mode for some calls: ``{"kind:model": "live", "tool:search": "cached",
         "lane:root/agent": "exact"}``. A lane stands for what lies below it too. The narrowest
         wins: lane, then name (``tool:`` names any call), then kind.
     on_miss
         What follows a cached call that nothing answers: ``fail`` ends the replay, ``error`` raises
-        `CallMissed` in the agent, ``live`` makes the call.
+        `CallMissed` in the agent, ``simulate`` gives a plausible answer, ``live`` makes the call.
     effects
         Tool name → ``pure``, ``read``, ``write``, ``irreversible``, or ``approved``. Live, only
         tools that are known to read, or are approved, are called; others end the replay.
@@ -100,6 +103,9 @@ def replay(
         What of a call's request may differ in a cached replay, by the name of the call: JSON
         pointers, as a divergence's ``normaliser`` gives them, or a function that takes a request
         and returns what has to be equal of it.
+    simulate
+        Where simulated answers are from; default the recorded calls of the whole store that are
+        nearest (see `workbench.replay.simulate.Simulator`).
     progress
         Called with (calls answered, calls recorded), at most ten times a second, also while nothing
         changes, and at the end; what it raises ends the replay, whose run is cancelled, and is
@@ -138,21 +144,7 @@ def replay(
         "order": order,
         "normalise": normalise,
     }
-    if isolate and policy.may_call:
-        raise UsageError(
-            "an isolated replay has no way out, so nothing in it can be live",
-            hint="replay with isolate=False, or without what is live",
-        )
-    if isolate and any(map(callable, (normalise or {}).values())):
-        raise UsageError(
-            "a function cannot be taken into an isolated replay",
-            where="normalise=",
-            hint="give JSON pointers, declare it on the tool itself, or replay with isolate=False",
-        )
-    if order not in ORDERS:
-        raise UsageError("no such order of answers", expected=list(ORDERS), found=order)
-    if timeout is not None and not isolate:
-        raise UsageError("only an isolated replay has a timeout", hint="pass isolate=True")
+    _require_sense(policy, isolate=isolate, timeout=timeout, **options, simulate=simulate)
     strength = "isolated" if isolate else "guarded"
     with ExitStack() as stack:
         child = None
@@ -162,6 +154,10 @@ def replay(
         if policy.mode == "exact":
             source.require_complete()
         wanted = redacting.wanted_for(source, run.store, redact)
+        if policy.may_simulate:
+            from workbench.replay.lake import prepared
+
+            simulate = prepared(simulate, run, source.calls)
         if child is None:
             found = agent_of(run, source, agent)
             now = code.fingerprint(found.target, entry_point=found.entry_point)
@@ -183,16 +179,52 @@ def replay(
                 policy=policy,
                 redact=wanted,
                 kin=Kin(run),
+                simulate=simulate,
                 **options,
             )
             played = play(session, source, found, now=now, progress=tell)
         else:
             sent = {**options, "policy": policy.as_dict(), "redact": redacting.sent(wanted)}
+            sent["simulate"] = _sent(simulate, source)
             job = isolation.Job(session="workbench.replay.session:from_options", options=sent)
             played = child.play(job, run, target.sink, progress=tell)
     if played.identical and mode == "exact":
         _baselines.add((source.log_root, code_digest(now), strength))
     return result_of(played, run, source, target=target, now=now, strength=strength)
+
+
+def _require_sense(policy: Policy, *, isolate: bool, timeout: float | None, **asked: Any) -> None:
+    """Refuse what contradicts itself, before anything is read or made."""
+    if isolate and policy.may_call:
+        raise UsageError(
+            "an isolated replay has no way out, so nothing in it can be live",
+            hint="replay with isolate=False, or without what is live",
+        )
+    if isolate and any(map(callable, (asked["normalise"] or {}).values())):
+        raise UsageError(
+            "a function cannot be taken into an isolated replay",
+            where="normalise=",
+            hint="give JSON pointers, declare it on the tool itself, or replay with isolate=False",
+        )
+    if asked["order"] not in ORDERS:
+        raise UsageError("no such order of answers", expected=list(ORDERS), found=asked["order"])
+    if asked["simulate"] is not None and not policy.may_simulate:
+        raise UsageError(
+            "nothing in this replay is simulated",
+            where="simulate=",
+            hint='mode="simulated", on_miss="simulate", or an override simulates calls',
+        )
+    if timeout is not None and not isolate:
+        raise UsageError("only an isolated replay has a timeout", hint="pass isolate=True")
+
+
+def _sent(simulator: Simulator | None, source: Recording) -> dict[str, Any] | None:
+    """Return for a child what answers its calls: of recorded ones those its source made."""
+    if simulator is None:
+        return None
+    from workbench.replay.simulate import sent
+
+    return sent(simulator, ((call.kind, call.name) for call in source.calls))
 
 
 def result_of(
