@@ -58,10 +58,11 @@ def test_the_example_runs_are_read_as_a_replay_reads_them():
 
 
 def talking(given):
-    """Each question repeats what was said before."""
+    """Each question repeats what was said before, to two models in turn."""
     said = [SystemMessage("be kind"), HumanMessage("hello")]
     for number in range(4):
-        said += [agents.DeskModel(lookups=0).invoke(said), HumanMessage(f"and {number}?")]
+        model = agents.DeskModel(lookups=0, model_name=f"desk-{number % 2 + 1}")
+        said += [model.invoke(said), HumanMessage(f"and {number}?")]
 
 
 @pytest.mark.parametrize("way", ["_queried", "_walked"])
@@ -72,8 +73,8 @@ def test_a_request_that_is_written_by_reference_is_read_whole(
     assert run.events["payload"].str.contains(sharing.REFERENCE, literal=True).any()
     monkeypatch.setattr(recorded, "calls", getattr(recorded, way))
     source = recording.read(run.event_log(), run.bodies())
-    found = lake_of(together(run))("model", "desk-1")
-    assert [one.request for one in found] == [call.request for call in source.calls]
+    found = lake_of(together(run))("model", "desk-2")
+    assert [one.request for one in found] == [call.request for call in source.calls[1::2]]
     assert len(found[-1].request["messages"]) == 8
 
 
