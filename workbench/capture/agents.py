@@ -216,5 +216,9 @@ def run_started_payload(
     """Return (run_started's payload, the bodies it names, whether its input lost something)."""
     fields, bodies, lossy = call.recorded(pool)
     body = {"entry_point": agent.entry_point, "code": code, **fields}
-    kept = {key: value for key, value in body.items() if value not in (None, {}, False)}
+    kept = {
+        key: value
+        for key, value in body.items()
+        if value is not None and (key == "input" or value not in ({}, False))
+    }
     return hashing.dumps_in_order(kept), bodies, lossy  # an agent may go through its input

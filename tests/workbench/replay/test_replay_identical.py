@@ -258,3 +258,14 @@ def test_a_read_only_store_gets_the_new_run_in_a_folder_of_its_own(folders, worl
     said = capsys.readouterr().err.strip()
     assert result.identical
     assert result.run.run_id in stores.read(said.rpartition(" ")[2]).runs()["run_id"].to_list()
+
+
+@pytest.mark.parametrize("given", [{}, [], 0, False, ""])
+def test_an_empty_input_is_an_input(folders, world, given):
+    def agent(one):
+        return [type(one).__name__, one]
+
+    run = wb.record(folders, agent, given)
+    result = wb.replay(run, agent)
+    assert result.identical
+    assert result.output == [type(given).__name__, given]
