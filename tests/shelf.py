@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from workbench import frames, hashing
-from workbench.errors import RunNotFound
+from workbench.errors import ArtifactNotFound, RunNotFound
 from workbench.store.ids import new_run_id
 from workbench.store.run import Run
 
@@ -46,6 +46,8 @@ class Shelf:
         return hashing.sha256_hex(data)
 
     def get_artifact(self, sha256):
+        if sha256 not in self._artifacts:
+            raise ArtifactNotFound("no such artifact", wanted=sha256)
         return self._artifacts[sha256]
 
     def patch(self, run_id, change):

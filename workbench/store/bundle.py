@@ -195,19 +195,36 @@ class BundleStore(FolderStore):
         try:
             self.index = _unpack(Path(path), self.folder)
             super().__init__(folder, verify=True)
-            self.main = self.run(self.index.run_id)
+            self.address = str(path)
+            self.main = self._main()
         except BaseException:
             self._gone()
             raise
-        self.address = str(path)
+
+    def _main(self) -> Run:
+        """Return the run that the bundle is about."""
+        wanted, known = self.index.run_id, self.runs()["run_id"].to_list()
+        if wanted not in known:
+            raise MalformedFile(
+                "the bundle does not hold its run",
+                where=self.address,
+                expected=wanted,
+                found=known,
+            )
+        return self.run(wanted)
 
     def artifacts(
         self, *, limit: int | None = None, **wanted: Unpack[ArtifactFilter]
     ) -> pl.DataFrame:
         """Return what runs made, newest first; see `workbench.store.Store.artifacts`."""
-        held = [name.removeprefix(_ARTIFACTS) for name in self.index.files]
         found = super().artifacts(limit=limit, **wanted)
-        return found.with_columns(stored=pl.col("sha256").is_in(held))
+        return found.with_columns(stored=pl.col("sha256").is_in(self.held))
+
+    @property
+    def held(self) -> list[str]:
+        """The sha-256 of each artifact whose bytes are in the bundle."""
+        names = (name for name in self.index.files if name.startswith(_ARTIFACTS))
+        return [name.removeprefix(_ARTIFACTS) for name in names]
 
     def get_artifact(self, sha256: str) -> bytes:
         """Return the bytes with this sha-256.
@@ -217,7 +234,7 @@ class BundleStore(FolderStore):
         ArtifactNotFound
             The bundle has none.
         """
-        if _ARTIFACTS + sha256 not in self.index.files:
+        if sha256 not in self.held:
             raise ArtifactNotFound("the bundle has no such artifact", where=self.address)
         return (self.folder / _ARTIFACTS / sha256).read_bytes()
 

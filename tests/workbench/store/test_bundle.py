@@ -287,7 +287,7 @@ def test_what_is_no_bundle_is_said_to_be_none(tmp_path, raw):
 def test_a_bundle_of_another_run_than_it_says_is_refused(made, tmp_path):
     path = zipped(tmp_path / "run.zip", indexed(parts_of(made), run_id="another"))
 
-    with pytest.raises(errors.RunNotFound):
+    with pytest.raises(errors.MalformedFile, match="does not hold its run"):
         wb.open(path)
     assert not wb.verify(path).ok
 
