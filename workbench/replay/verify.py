@@ -103,6 +103,7 @@ def verify(
 
     Examples
     --------
+    >>> store = wb.open("datasets")
     >>> run = store.run(store.runs()["run_id"][0])
     >>> wb.verify(run).ok
     True
