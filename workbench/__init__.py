@@ -19,6 +19,7 @@ _HOMES = {
     "replay": "workbench.replay",
     "drift": "workbench.replay",
     "Simulator": "workbench.replay.simulate",
+    "verify": "workbench.replay",
     "fork": "workbench.fork",
     "diff": "workbench.diff",
     "timeline": "workbench.widgets",

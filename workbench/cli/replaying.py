@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.options import AsJson, Target, Workspace, opened
+from workbench.cli.options import AsJson, Target, Workspace, import_from_here, opened, opened_run
 from workbench.cli.output import emit, note
 from workbench.errors import UsageError
 from workbench.replay.policy import OnMiss
@@ -30,7 +29,9 @@ _Pairs = Annotated[
 
 
 def replay(
-    run: _Run,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id or source, or a bundle's file.")
+    ],
     *,
     agent: _Agent = None,
     mode: Annotated[Mode, typer.Option(help="By what calls are answered.")] = "exact",
@@ -75,12 +76,12 @@ def replay(
     """
     from workbench.replay import replay as replayed
 
-    _import_from_here()
+    import_from_here()
     overrides: Any = dict(_pair(text, "an override is KEY=MODE") for text in override or [])
     live = "live" in (mode, on_miss, *overrides.values())
-    with opened(store, workspace=workspace) as there:
+    with opened_run(run, store, workspace=workspace) as found:
         result = replayed(
-            there.run(run),
+            found,
             agent,
             mode=mode,
             overrides=overrides,
@@ -121,7 +122,7 @@ def fork(
     """
     from workbench.fork import fork as forked
 
-    _import_from_here()
+    import_from_here()
     edits = {} if outcome is None else {"outcome": _outcome(outcome)}
     with opened(store, workspace=workspace) as there:
         prepared = forked(
@@ -193,10 +194,3 @@ def _bound(text: str) -> tuple[str, float]:
         return name, int(bound) if name == "calls" else float(bound)
     except ValueError as error:
         raise UsageError(f"the budget of {name} is no number", found=repr(bound)) from error
-
-
-def _import_from_here() -> None:
-    """Let an agent be named from where the command is used, as ``python -m`` would."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)

@@ -9,18 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from workbench.replay.bundling import bundle
     from workbench.replay.divergence import Divergence
     from workbench.replay.drifting import drift
     from workbench.replay.result import ReplayResult
     from workbench.replay.verb import replay
+    from workbench.replay.verifying import Verified, verify
 
-__all__ = ["Divergence", "ReplayResult", "drift", "replay"]
+__all__ = ["Divergence", "ReplayResult", "Verified", "bundle", "drift", "replay", "verify"]
 
 _HOMES = {
     "Divergence": "divergence",
     "ReplayResult": "result",
+    "Verified": "verifying",
+    "bundle": "bundling",
     "drift": "drifting",
     "replay": "verb",
+    "verify": "verifying",
 }
 
 

@@ -133,6 +133,12 @@ def facts(recording: Recording, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def sides(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the runs a certificate is of: ``source`` and, of a replay, ``replay`` → run id."""
+    found = {side: document.get(side) for side in ("source", "replay")}
+    return {side: str(said.get("run_id")) for side, said in found.items() if isinstance(said, dict)}
+
+
 def bodies_root(digests: Iterable[str]) -> str:
     """Return the root over the digests of pooled messages."""
     return hashing.merkle_root(digest.encode() for digest in sorted(digests))
@@ -221,4 +227,32 @@ def load(raw: bytes, *, where: str) -> dict[str, Any]:
             expected=f"{FORMAT} {VERSION}",
             found=said,
         )
+    try:
+        msgspec.convert(found, _Form)
+    except msgspec.ValidationError as error:
+        raise MalformedFile(
+            "the certificate lacks something", where=where, found=str(error)
+        ) from error
     return dict(found)
+
+
+class _Side(msgspec.Struct):
+    """What a certificate says of a run at the least."""
+
+    run_id: str
+    content_root: str = ""
+
+
+class _Form(msgspec.Struct):
+    """What every certificate has."""
+
+    source: _Side
+    replay: _Side | None
+    identical: bool | None
+    calls: dict[str, int]
+    match_levels: dict[str, int]
+    code: dict[str, Any]
+    distributions: dict[str, str]
+    agent: str | None
+    python: str | None
+    mode: str | None = None

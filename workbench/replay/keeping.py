@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.capture import RecordingWarning
-from workbench.errors import ArtifactNotFound, WorkbenchError
+from workbench.errors import ArtifactNotFound, FormatError, WorkbenchError
 from workbench.replay import certificate
 from workbench.schema import RunPatch
 from workbench.store import FolderStore
@@ -37,7 +37,8 @@ def keep(document: dict[str, Any], run: Run) -> None:
 def kept(run: Run) -> bytes | None:
     """Return the certificate of a run as it was stored, or None where it has none."""
     if isinstance(run.store, FolderStore):
-        return run.store.certificate
+        found = run.store.certificate
+        return found if found and (run.store.contents.runs == 1 or _names(found, run)) else None
     named = run.labels.get(LABEL)
     if not isinstance(named, str):
         return None
@@ -45,3 +46,12 @@ def kept(run: Run) -> bytes | None:
         return run.store.get_artifact(named)
     except ArtifactNotFound:
         return None
+
+
+def _names(data: bytes, run: Run) -> bool:
+    """Say whether a certificate that lies beside several runs is of this one."""
+    try:
+        document = certificate.load(data, where=CERTIFICATE)
+    except FormatError:
+        return True
+    return run.run_id in certificate.sides(document).values()

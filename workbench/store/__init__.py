@@ -1,4 +1,4 @@
-"""Runs, wherever they lie: on a server, or in a folder of exported Parquet files.
+"""Runs, wherever they lie: on a server, or in a folder of exported Parquet files, or in a bundle.
 
 Every name is loaded when it is first used: what only writes needs neither Parquet nor HTTP.
 """
@@ -9,14 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.store.folder import FolderStore, read
+    from workbench.store.bundle import BundleStore
+    from workbench.store.folder import FolderStore
     from workbench.store.follow import Following
     from workbench.store.protocol import Body, Declared, Receipt, RunWriter, Store
+    from workbench.store.reading import read
     from workbench.store.remote import RemoteStore, connect
     from workbench.store.run import Run
 
 __all__ = [
     "Body",
+    "BundleStore",
     "Declared",
     "FolderStore",
     "Following",
@@ -30,7 +33,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("FolderStore", "read"), "folder"),
+    "BundleStore": "bundle",
+    "FolderStore": "folder",
+    "read": "reading",
     **dict.fromkeys(("Body", "Declared", "Receipt", "RunWriter", "Store"), "protocol"),
     **dict.fromkeys(("RemoteStore", "connect"), "remote"),
     "Following": "follow",
