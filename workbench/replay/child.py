@@ -134,7 +134,3 @@ def _problem(error: WorkbenchError) -> pipes.Problem:
     from workbench.capture import values
 
     return pipes.Problem(problem=values.freeze(error.as_problem())[0])
-
-
-if __name__ == "__main__":
-    main()

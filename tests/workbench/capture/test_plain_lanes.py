@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import lane_agents as agents
 import msgspec
 import pytest
+from kept import Kept
 from lane_agents import aask, ask
 
 from workbench import errors
@@ -22,7 +23,6 @@ from workbench.capture import RecordingWarning, code
 from workbench.capture import agents as found
 from workbench.capture.journal import Journal
 from workbench.capture.record import record_into
-from workbench.replay.child import Kept
 from workbench.replay.playing import play
 from workbench.replay.session import ReplaySession
 
