@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import graph_agents
 import isolated_agents
@@ -18,6 +19,7 @@ from workbench import errors
 from workbench.capture import agents as found_agents
 from workbench.capture import scope
 from workbench.replay import isolation, pipes
+from workbench.replay.progress import Bar
 
 pytestmark = pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
 
@@ -336,14 +338,16 @@ class Enough(Exception):
     """What a caller raises who wants no more."""
 
 
-@pytest.mark.parametrize("isolate", [True, False])
-def test_what_progress_raises_cancels_the_replay(folders, world, home, isolate):
+@pytest.mark.parametrize(
+    ("isolate", "raised"), [(True, Enough), (True, KeyboardInterrupt), (False, Enough)]
+)
+def test_what_progress_raises_cancels_the_replay(folders, world, home, isolate, raised):
     run = wb.record(folders, "isolated_agents:many", 20)
 
     def stop(done, total):
-        raise Enough
+        raise raised
 
-    with pytest.raises(Enough):
+    with pytest.raises(raised):
         wb.replay(run, isolate=isolate, progress=stop)
     assert made(folders).status == "cancelled"
 
@@ -356,6 +360,65 @@ def test_progress_ends_with_every_call_answered(folders, world, isolate):
     assert result.identical
     assert told[-1] == (20, 20)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_a_bar_is_shown_when_a_replay_takes_longer_than_a_second(capsys):
+    bar = Bar()
+    bar(1, 4)
+    assert capsys.readouterr().err == ""
+    bar._began -= 2
+    bar(3, 4)
+    bar.close()
+    assert "replay:  75%" in capsys.readouterr().err
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from workbench.replay import isolation
+from workbench.schema import RunHeader
+from workbench.store import export, read
+
+store = read(sys.argv[1])
+run = store.run(store.runs()["run_id"][0])
+sink = export.writer(Path(sys.argv[1] + "-replayed"), RunHeader())
+options = {"mode": "exact", "collect": False, "redact": []}
+job = isolation.Job(session="workbench.replay.session:from_options", options=options)
+
+def tell(done, total):
+    print(child._process.pid, flush=True)
+
+with isolation.started(run) as child:
+    child.imported()
+    child.play(job, run, sink, progress=tell)
+"""
+
+
+def is_running(process):
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def test_a_child_does_not_outlive_whoever_asked_it(folders, world, home, monkeypatch):
+    run = wb.record(folders, "isolated_agents:waiting", None)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(folders._folders[run.run_id])],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    child = int(parent.stdout.readline())
+    assert is_running(child)
+    parent.kill()
+    parent.communicate()
+    for _ in range(1000):
+        if not is_running(child):
+            break
+        threading.Event().wait(0.01)
+    assert not is_running(child)
 
 
 # ---- what the agent does to its process
