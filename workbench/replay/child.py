@@ -126,8 +126,6 @@ def main() -> None:
             )
         )
     ends.send(left)
-    # what the agent left running must not keep an answered replay waiting
-    os._exit(0)
 
 
 def _problem(error: WorkbenchError) -> pipes.Problem:

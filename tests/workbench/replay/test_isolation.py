@@ -18,7 +18,7 @@ import workbench as wb
 from workbench import errors
 from workbench.capture import agents as found_agents
 from workbench.capture import scope
-from workbench.replay import isolation, pipes
+from workbench.replay import isolation, pipes, verb
 from workbench.replay.progress import Bar
 
 pytestmark = pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
@@ -31,6 +31,9 @@ def agent(given):
     ask("one")
     interfaces = [name for _, name in socket.if_nameindex()]
     return {"secret": os.environ.get("A_SECRET"), "interfaces": interfaces}
+
+def alone(given):
+    return ask("one")
 
 def leaker(given):
     ask("one")
@@ -514,19 +517,33 @@ def test_the_child_begins_with_the_hash_seed_that_was_recorded(folders, world, m
         assert result.output == int(expected.stdout)
 
 
-def test_a_baseline_holds_for_its_strength_alone(folders, world):
-    run = wb.record(folders, agents.polling, "x")
-    at = run.calls["seq"][1]
+@pytest.mark.parametrize("known", ["here", "in the store"])
+def test_a_baseline_holds_for_its_strength_alone(folders, world, module, monkeypatch, known):
+    run = wb.record(folders, f"{module}:alone", "x")
 
     def unbaselined(*, isolate):
-        fork = wb.fork(run, at=at, agent="replay_agents:polling", isolate=isolate)
+        if known == "in the store":
+            monkeypatch.setattr(verb, "_baselines", set())
+        fork = wb.fork(run, at=run.calls["seq"][0], isolate=isolate)
         return "unbaselined" in fork.run().run.labels
 
     assert unbaselined(isolate=True)
     assert unbaselined(isolate=False)
-    assert wb.replay(run, agents.polling, isolate=True).identical
+    isolated = wb.replay(run, isolate=True)
+    assert isolated.identical
     assert not unbaselined(isolate=True)
     assert unbaselined(isolate=False)
+    guarded = wb.replay(run)
+    assert not unbaselined(isolate=False)
+    assert guarded.run.labels["code"] == isolated.run.labels["code"]
+
+
+def test_a_baseline_holds_for_its_python_alone():
+    made = {"functions": {"f": "1"}, "distributions": {"python": "3.11.1", "x": "1"}}
+    upgraded = {**made, "distributions": {"python": "3.12.1", "x": "1"}}
+    other = {**made, "distributions": {"python": "3.11.1", "x": "2"}}
+    assert verb.code_digest(made) != verb.code_digest(upgraded)
+    assert verb.code_digest(made) == verb.code_digest(other)
 
 
 # ---- the pipe
