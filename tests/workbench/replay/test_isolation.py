@@ -447,13 +447,14 @@ def test_a_thread_that_an_agent_leaves_does_not_keep_its_answer(folders, world, 
 
 
 FORKS = """
-import os, warnings
+import os, threading, warnings
 from replay_agents import ask
 from isolated_agents import away
 
 if away():
     warnings.simplefilter("ignore")
-    os.fork()
+    if os.fork():
+        threading.Event().wait(0.5)  # the other one is there first, and would take what is sent
 
 def agent(given):
     return [ask("one"), ask("two")]
