@@ -1,6 +1,7 @@
 """An isolated replay runs in a process with no network, no credentials, and no way out but a pipe."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,9 +18,10 @@ from test_outside import Server, reached
 import workbench as wb
 from workbench import errors
 from workbench.capture import agents as found_agents
-from workbench.capture import scope
+from workbench.capture import pulse, scope
 from workbench.replay import isolation, pipes, verb
 from workbench.replay.progress import Bar
+from workbench.schema import RunHeader
 
 pytestmark = pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
 
@@ -290,24 +292,24 @@ def test_without_time_nothing_begins(folders, world, home):
         wb.replay(folders.run(folders.runs()["run_id"][0]), agents.polling, timeout=1)
 
 
+JOB = isolation.Job(
+    session="workbench.replay.session:from_options",
+    options={"mode": "exact", "collect": False, "redact": []},
+)
+
+
 @pytest.fixture
 def waiting(folders, world, home):
     """A child whose agent waits for ever, and how to play it."""
     run = wb.record(folders, "isolated_agents:waiting", None)
     with isolation.started(run) as child:
         child.imported()
-        sink = folders.writer(wb_header(run))
-        job = isolation.Job(
-            session="workbench.replay.session:from_options",
-            options={"mode": "exact", "collect": False, "redact": []},
-        )
-        yield child, lambda progress: child.play(job, run, sink, progress=progress)
+        sink = folders.writer(RunHeader(labels={"replay_of": run.run_id}))
 
+        def play(progress, writer=lambda sink: sink):
+            return child.play(JOB, run, writer(sink), progress=progress)
 
-def wb_header(run):
-    from workbench.schema import RunHeader
-
-    return RunHeader(labels={"replay_of": run.run_id})
+        yield child, play
 
 
 def test_a_child_that_takes_too_long_is_killed_and_its_run_cancelled(folders, waiting):
@@ -335,6 +337,44 @@ def test_a_child_is_cancelled_from_another_thread(folders, waiting):
     run = made(folders)
     assert run.status == "cancelled"
     assert run.events["event_type"].to_list()[0] == "run_started"
+
+
+class Beaten:
+    """A writer whose store says at the first beat that the run was cancelled."""
+
+    def __init__(self, sink):
+        self.sink, self.run_id = sink, sink.run_id
+
+    def append(self, events, bodies=None):
+        self.sink.append(events, bodies)
+
+    def close(self):
+        self.sink.close()
+
+    def heartbeat(self):
+        return {"cancelled": True}
+
+
+def test_a_run_that_is_cancelled_in_its_store_ends_its_child(folders, waiting, monkeypatch):
+    monkeypatch.setattr(pulse, "EVERY_S", 0.01)
+    child, play = waiting
+    with pytest.raises(errors.NotReplayable, match="cancelled"):
+        play(None, Beaten)
+    assert made(folders).status == "cancelled"
+    assert child._process.wait() == -9
+
+
+def test_a_recording_that_goes_away_leaves_no_child_waiting(folders, world, home):
+    run = wb.record(folders, "isolated_agents:waiting", None)
+    with isolation.started(run) as child:
+        child.imported()
+        shutil.rmtree(folders._folders[run.run_id])
+        sink = folders.writer(RunHeader(labels={"replay_of": run.run_id}))
+        with pytest.raises(errors.WorkbenchError) as caught:
+            child.play(JOB, run, sink)
+    assert not isinstance(caught.value, errors.NotReplayable)
+    del folders._folders[run.run_id]
+    assert made(folders).status == "failed"
 
 
 class Enough(Exception):
