@@ -11,7 +11,7 @@ import pytest
 import workbench
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS = ("workbench.__main__", "workbench.replay.child")
+PROGRAMS = ("workbench.__main__",)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

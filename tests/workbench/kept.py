@@ -1,9 +1,7 @@
-"""What a journal writes, kept in memory."""
+"""A place for a journal to write to, in memory: events and bodies as they were appended."""
 
 
 class Kept:
-    """A writer whose events and bodies are lists and mappings."""
-
     run_id = ""
 
     def __init__(self):
@@ -15,4 +13,4 @@ class Kept:
         self.bodies.update(bodies or {})
 
     def close(self):
-        pass
+        """Nothing is open."""

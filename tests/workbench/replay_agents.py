@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import operator
+import os
 import random
 import threading
 import time
@@ -21,6 +22,9 @@ from langgraph.types import Send
 
 import workbench as wb
 
+POISONED = "WORKBENCH_TEST_POISONED"
+"""Set for a process that begins with a poisoned world: the child of an isolated replay."""
+
 
 class World:
     """What the agents act on."""
@@ -29,7 +33,7 @@ class World:
         self.reset(None)
 
     def reset(self, side_effects):
-        self.poisoned = False
+        self.poisoned = POISONED in os.environ
         self.calls = 0
         self.failures = 0
         self.side_effects = side_effects

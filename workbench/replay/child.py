@@ -128,15 +128,9 @@ def main() -> None:
             )
         )
     ends.send(left)
-    # what the agent left running must not keep an answered replay waiting
-    os._exit(0)
 
 
 def _problem(error: WorkbenchError) -> pipes.Problem:
     from workbench.capture import values
 
     return pipes.Problem(problem=values.freeze(error.as_problem())[0])
-
-
-if __name__ == "__main__":
-    main()

@@ -27,6 +27,7 @@ from workbench import ours, schema
 from workbench.capture import agents, code, values
 from workbench.capture.exceptions import to_record
 from workbench.capture.journal import Journal
+from workbench.capture.pulse import Beating, Pulse
 from workbench.errors import NotReplayable, UsageError, WorkbenchError
 from workbench.replay import pipes, sealing
 from workbench.replay.divergence import Divergence
@@ -50,6 +51,7 @@ _HEAD = 20  # events: what is said of the agent's world stands at the beginning
 _PART = 1000  # events in one message
 _TICK_S = 0.1
 _AT_ONCE = 1 << 16
+_LAST_S = 1.0
 _LAST_WORDS = 8192  # bytes that are kept of what the child says on standard error
 
 
@@ -174,6 +176,8 @@ class Child:
         self.agent = agent
         self._until = None if timeout is None else time.monotonic() + timeout
         self._cancelled = False
+        self._failed: Exception | None = None
+        self._keeper: _Keeper | None = None
         self._said = bytearray()
         self._read: list[pipes.Message] = []
         self._frames = pipes.Frames()
@@ -207,7 +211,7 @@ class Child:
         self._kill()
         self._process.wait()
         for thread in self._feeding:
-            thread.join()
+            thread.join(_LAST_S)
         self._selector.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
@@ -247,7 +251,7 @@ class Child:
             The child was killed, or took too long: the new run has ended as failed or cancelled.
         """
         self._feed(lambda: _recording(job, run))
-        keeper = _Keeper(sink)
+        self._keeper = keeper = _Keeper(sink)
         try:
             played = self._played(keeper, progress)
         except WorkbenchError as error:
@@ -275,11 +279,15 @@ class Child:
         """Send messages from a thread of our own: the child may say much before it listens."""
 
         def feed() -> None:
-            with self._turn, suppress(BrokenPipeError):
-                for message in messages():
-                    rest = memoryview(pipes.framed(message))
-                    while rest and self._process.stdin is not None:
-                        rest = rest[self._process.stdin.write(rest) :]
+            try:
+                with self._turn, suppress(BrokenPipeError):
+                    for message in messages():
+                        rest = memoryview(pipes.framed(message))
+                        while rest and self._process.stdin is not None:
+                            rest = rest[self._process.stdin.write(rest) :]
+            except Exception as error:  # noqa: BLE001 - the child would wait for the rest
+                self._failed = error
+                self._kill()
 
         self._feeding.append(ours.started(feed, name="workbench-child"))
 
@@ -300,6 +308,8 @@ class Child:
 
     @property
     def _stopped(self) -> bool:
+        if self._keeper is not None and self._keeper.cancelled:
+            self._cancelled = True
         late = self._until is not None and time.monotonic() > self._until
         return self._cancelled or late
 
@@ -318,11 +328,16 @@ class Child:
                 gone = False
         return not gone
 
-    def _ended(self) -> NotReplayable:
+    def _ended(self) -> WorkbenchError:
+        if isinstance(self._failed, WorkbenchError):
+            return self._failed
+        if self._failed is not None:
+            return NotReplayable("the recording could not be sent", found=repr(self._failed))
+        if self._stopped:
+            self._kill()
         if self._cancelled:
             return NotReplayable("the isolated replay was cancelled")
         if self._stopped:
-            self._kill()
             return NotReplayable(
                 "the isolated replay took longer than it was given",
                 hint="give it a longer timeout, or look at what the agent waits for",
@@ -337,12 +352,23 @@ class Child:
 
 
 class _Keeper:
-    """Writes a child's events to the new run, and ends that where the child does not."""
+    """Writes a child's events to the new run, and ends that where the child does not.
+
+    Its store hears that the run goes on, also while no event comes.
+    """
 
     def __init__(self, sink: RunWriter) -> None:
         self._sink = sink
+        self._pulse = (
+            Pulse(sink, thread_name="workbench-child-pulse") if isinstance(sink, Beating) else None
+        )
         self._writers: dict[str, int] = {}
         self._ended = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the store said that the run was cancelled."""
+        return self._pulse is not None and self._pulse.cancelled
 
     def append(self, batch: pipes.Batch) -> None:
         self._sink.append(batch.events, batch.bodies)
@@ -351,13 +377,19 @@ class _Keeper:
             self._ended = self._ended or event.event_type == "run_ended"
 
     def close(self) -> None:
+        self._still()
         self._sink.close()
+
+    def _still(self) -> None:
+        if self._pulse is not None:
+            self._pulse.stop()
 
     def end(self, error: BaseException, *, status: str) -> None:
         """End the run with what went wrong, unless the child said its end."""
         if self._ended:
             self.close()
             return
+        self._still()
         journal = Journal(self._sink)
         journal.writers_beside = self._writers
         body = {"exception": to_record(error, values.Freezer())}

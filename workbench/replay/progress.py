@@ -33,7 +33,14 @@ class Bar:
                 return
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(desc="replay", unit="call", total=total, leave=False, file=sys.stderr)
+            self._bar = tqdm(
+                desc="replay",
+                unit="call",
+                initial=done,
+                total=total,
+                leave=False,
+                file=sys.stderr,
+            )
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:

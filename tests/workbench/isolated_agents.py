@@ -1,0 +1,110 @@
+"""Agents whose process is what is tested, and the shapes of others, each importable by its name.
+
+They behave at home, where they are recorded, and misbehave away.
+"""
+
+import os
+import signal
+import threading
+
+import graph_agents
+import lane_agents
+from replay_agents import ask
+
+import workbench as wb
+
+HOME = "WORKBENCH_TEST_HOME"
+"""Set where agents are at home: no child is given it."""
+
+for _name, _case in graph_agents.CASES.items():
+    globals()[f"graph_{_name}".replace(" ", "_").replace("-", "_").replace(",", "")] = _case.agent
+LANES = {
+    agent.__name__: f"lane_agents:{agent.__name__}"
+    for agent in (
+        lane_agents.in_order_async,
+        lane_agents.gathered,
+        lane_agents.tasks_in_tasks,
+        lane_agents.mapped,
+        lane_agents.in_bare_threads,
+        lane_agents.threads_of_tasks,
+        lane_agents.iterators_in_tasks,
+        lane_agents.retried,
+    )
+}
+
+
+def named(case):
+    """Return by what name a child imports the agent of a graph's case."""
+    attribute = f"graph_{case}".replace(" ", "_").replace("-", "_").replace(",", "")
+    return f"{__name__}:{attribute}"
+
+
+def away():
+    return HOME not in os.environ
+
+
+def asked_twice(does):
+    """Return an agent that does something away, between two calls."""
+
+    def agent(given):
+        first = ask("one")
+        if away():
+            does(given)
+        return [first, ask("two")]
+
+    return agent
+
+
+def killed(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def waits(_):
+    threading.Event().wait()
+
+
+def prints(_):
+    os.write(1, b"x" * 200_000)
+    print("y" * 200_000, flush=True)
+
+
+def closes(highest):
+    os.closerange(3, highest)
+
+
+def leaves_a_thread(_):
+    threading.Thread(target=waits, args=[None]).start()
+
+
+def exits(_):
+    raise SystemExit(3)
+
+
+def waits_for(path):
+    """Wait until somebody who sees what was asked before makes a file."""
+    while not os.path.exists(path):  # noqa: PTH110 - what is patched least
+        threading.Event().wait(0.01)
+
+
+killing = asked_twice(killed)
+waiting = asked_twice(waits)
+printing = asked_twice(prints)
+closing = asked_twice(closes)
+leaving = asked_twice(leaves_a_thread)
+exiting = asked_twice(exits)
+watched = asked_twice(waits_for)
+
+
+def many(count):
+    return sum(ask(number)["answer"] for number in range(count))
+
+
+@wb.call(effect="read")
+def order_of_a_set():
+    return 1
+
+
+def hashing(_):
+    """Return what depends on the seed of Python's hashes."""
+    order_of_a_set()
+    return hash("a word")
