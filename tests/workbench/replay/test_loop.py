@@ -169,6 +169,32 @@ def test_other_arguments_and_another_model_are_divergences(folders):
     assert fewer.divergences[0].changes[0]["pointer"].startswith("/tools")
 
 
+def test_in_a_recorded_block_a_loop_is_the_root(folders):
+    agent = wb.loop(Script(asking(("add", {"a": 1, "b": 2})), "3"), [add], name="model")
+    with wb.record(folders) as block:
+        assert agent(QUESTION) == "3"
+    run = folders.run(block.run_id)
+    assert run.output == "3"
+    assert run.calls["lane"].to_list() == ["root", "root/tools[0]", "root"]
+    result = wb.replay(run, poisoned("add", human=None))
+    assert (result.identical, result.divergences) == (True, [])
+
+
+def test_inside_a_call_a_loop_is_a_part_of_it(folders):
+    agent = wb.loop(Script("3"), [], name="model")
+
+    @wb.tool
+    def ask(what):
+        return agent(what)
+
+    def outer(what):
+        return ask(what)
+
+    run = wb.record(folders, outer, "1 + 2?")
+    assert run.calls.select("kind", "name").rows() == [("tool", "ask")]
+    assert wb.replay(run, outer).identical
+
+
 def test_without_a_recording_a_loop_just_runs():
     agent = wb.loop(Script(asking(("add", {"a": 1, "b": 2})), "3"), {"add": add})
     assert agent("What is 1 + 2?") == "3"
