@@ -233,21 +233,20 @@ class Engine:
         mine = normal.expanded(asked.request, {**self.recording.bodies, **asked.bodies})
         return pointer_diff(normal.expanded(call.request, self.recording.bodies), mine)
 
-    def differences(
-        self, asked: Question, *, tried: Iterable[dict[str, Any]] = ()
-    ) -> list[Divergence]:
-        """Say what a question shows that matches nothing: first the call that is to blame.
-
-        Where earlier questions were answered from elsewhere, and the calls at their positions are
-        still waiting, those differ first. ``tried`` are other matchers that failed.
-        """
-        self.elsewhere.tell(asked)
-        return [*self.left_over(), self.explain(asked, tried=tried)]
-
     def explain(self, asked: Question, *, tried: Iterable[dict[str, Any]] = ()) -> Divergence:
-        """Say how a question that matches nothing differs from the recording."""
+        """Say how a question that matches nothing differs from the recording.
+
+        ``tried`` are other matchers that failed. What differed before it says `left_over`.
+        """
         return explaining.explain(self, asked, tried=tried)
 
-    def left_over(self) -> list[Divergence]:
-        """Say how the questions differ that were asked where a call is left that nobody got."""
+    def left_over(self, missing: Question | None = None) -> list[Divergence]:
+        """Say how earlier questions differ that were answered from elsewhere, each once.
+
+        They are told where a later question finds no answer (``missing``), or the end differs: the
+        first of them, from which all that came after may follow, and those whose own recorded call
+        is still waiting.
+        """
+        if missing is not None:
+            self.elsewhere.tell(missing)
         return [explaining.displaced(self, one) for one in self.elsewhere.told()]

@@ -62,7 +62,10 @@ def replay(
     isolate
         Replay in a child process without any network.
     collect
-        Go on after a difference where an answer can be found, and report all of them.
+        Go on after a difference wherever the recording has something to go on with, and report
+        all of them: a call is answered by the recorded call that fits best, a stream that is read
+        otherwise as it was recorded. It ends, as without, where there is nothing: no recorded call
+        is left, something crosses the boundary unrecorded, or tries to connect.
     redact
         The function that the run was recorded with, if there was one; the rules of that time are
         in the recording.
