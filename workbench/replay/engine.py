@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench.capture.normalise import check_normalise
 from workbench.replay import explaining, normal
 from workbench.replay.divergence import pointer_diff
 from workbench.replay.elsewhere import Elsewhere
@@ -64,8 +63,6 @@ class Engine:
     ) -> None:
         self.recording = recording
         self._given = dict(normalise or {})
-        for one in self._given.values():
-            check_normalise(one)
         in_order = sorted(recording.calls, key=lambda call: call.seq)
         # in order of seq, and stays so
         self._unused: dict[int, RecordedCall] = {call.seq: call for call in in_order}

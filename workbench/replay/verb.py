@@ -9,6 +9,7 @@ from workbench import hashing
 from workbench import recording as recordings
 from workbench.capture import agents, code
 from workbench.capture.journal import Journal
+from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
 from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
@@ -86,7 +87,7 @@ def replay(
     RecordingIncomplete
         Exact was asked, and the recording lacks something.
     UsageError
-        No such mode, or no agent.
+        No such mode, no agent, or what is no normaliser.
 
     Examples
     --------
@@ -97,6 +98,8 @@ def replay(
     """
     if mode not in ("exact", "cached"):
         raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
+    for one in (normalise or {}).values():
+        check_normalise(one)
     source = read(run)
     if mode == "exact":
         source.require_complete()
