@@ -175,6 +175,17 @@ class Engine:
         """Consume a call that was chosen by position, if it is still to be had."""
         return self._use(call, level) if call.seq in self._unused else None
 
+    def fitting(self, asked: Question) -> RecordedCall | None:
+        """Return the recorded call at this position if what came of it could answer all the same.
+
+        It has the same kind and name, or the same request; a model's name is part of its request.
+        """
+        here = self.recording.at(asked.lane, asked.ordinal)
+        if here is None or here.kind != asked.kind:
+            return None
+        fits = asked.kind == "model" or asked.name == here.name or asked.request == here.request
+        return here if fits else None
+
     def passed_over(self, asked: Question, *, by: RecordedCall | None = None) -> None:
         """Note that a question was answered by another call than the one at its position.
 

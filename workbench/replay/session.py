@@ -139,10 +139,8 @@ class ReplaySession(Session):
         found = self.engine.cached(question)
         if found is not None:
             return found
-        here = self.recording.at(question.lane, question.ordinal)
-        if here is not None and (here.kind, here.name) == (question.kind, question.name):
-            return self.engine.take(here, "miss")
-        return None
+        here = self.engine.fitting(question)
+        return None if here is None else self.engine.take(here, "miss")
 
     def _abandon(self, opened: Opened, level: str) -> None:
         """Write a call that got no answer."""
@@ -174,7 +172,7 @@ class ReplaySession(Session):
             came=came,
             level=level,
             status=call.status,
-            pieces=list(call.pieces) if call.pieces is not None else None,
+            pieces=list(call.pieces) if call.pieces is not None and opened.streams else None,
             source=call,
         )
 
