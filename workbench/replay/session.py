@@ -127,8 +127,7 @@ class ReplaySession(Session):
 
     def _differs(self, question: Question, opened: Opened) -> Match | None:
         """Note what differs; stop, or go on with what fits best where all are to be collected."""
-        for found in self.engine.differences(question):
-            self.note(found)
+        self._tell(self.engine.explain(question), asked=question)
         if self.collect:
             match = self._recovered(question)
             if match is not None:
@@ -140,10 +139,8 @@ class ReplaySession(Session):
         found = self.engine.cached(question)
         if found is not None:
             return found
-        here = self.recording.at(question.lane, question.ordinal)
-        if here is not None and (here.kind, here.name) == (question.kind, question.name):
-            return self.engine.take(here, "miss")
-        return None
+        here = self.engine.fitting(question)
+        return None if here is None else self.engine.take(here, "miss")
 
     def _abandon(self, opened: Opened, level: str) -> None:
         """Write a call that got no answer."""
@@ -175,7 +172,7 @@ class ReplaySession(Session):
             came=came,
             level=level,
             status=call.status,
-            pieces=list(call.pieces) if call.pieces is not None else None,
+            pieces=list(call.pieces) if call.pieces is not None and opened.streams else None,
             source=call,
         )
 
@@ -212,21 +209,28 @@ class ReplaySession(Session):
             raise d.ReplayStopped
 
     def stop(self, found: Divergence) -> None:
-        """Keep a difference and end the agent's code."""
-        self.note(found)
+        """Keep a difference and end the agent's code, unless all are to be collected."""
+        self._tell(found)
         if not self.collect:
             self.stopped = True
             raise d.ReplayStopped
 
+    def end(self, found: Divergence) -> None:
+        """Keep a difference after which nothing recorded could be given: nothing goes on then."""
+        self._tell(found)
+        self.stopped = True
+
+    def _tell(self, found: Divergence, *, asked: Question | None = None) -> None:
+        """Keep a difference behind those of calls that were passed over before, unnoticed."""
+        with self.lock:
+            earlier = self.engine.left_over(asked)
+            self.divergences += [*([] if self.edited else earlier), found]
+
     def _note_stream(self, opened: Opened, call: RecordedCall) -> None:
         was, now = ("streamed", "whole") if call.pieces is not None else ("whole", "streamed")
-        self.stop_unless_collecting(
+        self.stop(
             _stream_divergence(opened, call.seq, f"the answer was {was} and is asked for {now}")
         )
-
-    def stop_unless_collecting(self, found: Divergence) -> None:
-        """Keep a difference found while a call was answered."""
-        self.stop(found)
 
     def ask_within(self, opened: Opened) -> None:
         """Ask again what an answered call asked a person, where that is why it was left."""
@@ -281,15 +285,13 @@ class ReplaySession(Session):
     def gap(self, kind: str, name: str | None, *, reason: str) -> None:
         """End an exact replay where something starts without an answered call."""
         super().gap(kind, name, reason=reason)
-        self.stopped = True
-        self.note(_gap(kind, name, None, reason))
+        self.end(_gap(kind, name, None, reason))
         raise d.ReplayStopped
 
     def refused_outside(self, event: str, ours: bool) -> None:  # noqa: FBT001 - a fact of the event
         """Note that something tried to connect or to start a process."""
         where = "the agent's own code" if ours else "another thread"
-        self.stopped = True
-        self.note(_gap("network", event, None, f"{where} tried it outside a recorded call"))
+        self.end(_gap("network", event, None, f"{where} tried it outside a recorded call"))
         if ours:
             raise d.ReplayStopped
 
@@ -323,8 +325,7 @@ class ReplaySession(Session):
 
     def lost_call(self, name: str) -> None:
         """Note a call from code that lost its session."""
-        self.note(_gap("unknown", name, None, "it was called from code that lost its session"))
-        self.stopped = True
+        self.end(_gap("unknown", name, None, "it was called from code that lost its session"))
 
 
 def readdressed(

@@ -9,6 +9,7 @@ from workbench import hashing
 from workbench import recording as recordings
 from workbench.capture import agents, code, transcripts
 from workbench.capture.journal import Journal
+from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
 from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
@@ -62,7 +63,10 @@ def replay(
     isolate
         Replay in a child process without any network.
     collect
-        Go on after a difference where an answer can be found, and report all of them.
+        Go on after a difference wherever the recording has something to go on with, and report
+        all of them: a call is answered by the recorded call that fits best, a stream that is read
+        otherwise as it was recorded. It ends, as without, where there is nothing: no recorded call
+        is left, something crosses the boundary unrecorded, or tries to connect.
     redact
         The function that the run was recorded with, if there was one; the rules of that time are
         in the recording.
@@ -83,7 +87,7 @@ def replay(
     RecordingIncomplete
         Exact was asked, and the recording lacks something.
     UsageError
-        No such mode, or no agent.
+        No such mode, no agent, or what is no normaliser.
 
     Examples
     --------
@@ -94,6 +98,8 @@ def replay(
     """
     if mode not in ("exact", "cached"):
         raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
+    for one in (normalise or {}).values():
+        check_normalise(one)
     source = read(run)
     if mode == "exact":
         source.require_complete()

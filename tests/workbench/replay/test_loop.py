@@ -117,6 +117,15 @@ def test_a_chat_model_and_tools_of_langchain_are_bound_called_and_replayed(folde
     assert replayed.output == "On its way."
 
 
+def test_a_providers_own_form_of_calls_is_read(folders):
+    function = {"name": "add", "arguments": f'{{"a": {10**30}, "b": 1}}'}
+    asked = {"tool_calls": [{"id": "c1", "type": "function", "function": function}]}
+    model = Script(asked, "Much.")
+    run = wb.record(folders, wb.loop(model, [add], name="model"), "Add.")
+    assert model.told[1][-1]["content"] == str(10**30 + 1)
+    assert wb.replay(run, poisoned("add", human=None)).identical
+
+
 def test_a_human_speaks_calls_tools_and_ends_the_talk(folders):
     own_call = asking(("add", {"a": 1, "b": 1}), text="Wait.")
     model = Script("Your name?", "Thank you, Ann.")
