@@ -17,10 +17,12 @@ from workbench import errors, formats
 from workbench import recording as recordings
 from workbench.capture import transcripts
 from workbench.formats.trace import Call, Message, Trace
+from workbench.redaction import Layer, Rule
 from workbench.replay import isolation
 from workbench.replay.elsewhere import Elsewhere
 from workbench.replay.session import ReplaySession
 from workbench.store import export
+from workbench.store.redacting import SpoolRedaction
 
 QUESTION = {"messages": [("system", "Be brief."), ("user", "What is 1 + 2?")]}
 
@@ -394,6 +396,25 @@ def test_an_imported_run_is_refused_in_exact_and_by_other_agents():
     empty = imported()
     with pytest.raises(errors.RecordingIncomplete, match="reconstructed"):
         wb.replay(empty, poisoned_import())
+
+
+def test_a_run_that_was_redacted_when_it_was_imported_replays():
+    made = formats.imported(trace_of(*DESK))
+    rules = Layer(rules=(Rule(name="order", pattern="A[0-9]"),), key=b"k" * 32)
+    events, bodies = SpoolRedaction(rules).run(made.events, made.bodies)
+    run = BareShelf().put(made.header, events, bodies)
+    assert "A1" not in json.dumps(run.bodies())
+    result = wb.replay(run, poisoned_import(), mode="cached", into=BareShelf())
+    assert (result.identical, result.divergences) == (True, [])
+
+
+def test_a_recording_without_one_of_its_messages_is_refused():
+    made = formats.imported(trace_of(*SHAPES["instructions in the middle"][0]))
+    for said in ("Be brief.", "Be kind."):
+        bodies = {digest: body for digest, body in made.bodies.items() if body["content"] != said}
+        run = BareShelf().put(made.header, made.events, bodies)
+        with pytest.raises(errors.RecordingIncomplete, match="not in the recording"):
+            wb.replay(run, poisoned_import(), mode="cached", into=BareShelf())
 
 
 def test_the_replay_of_an_imported_run_can_itself_be_replayed_exactly(folders):
