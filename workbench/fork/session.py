@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
     from workbench.replay.engine import Question
+    from workbench.replay.session import Answered
 
 Rest = Literal["cached", "live"]
 OnMiss = Literal["fail", "live"]
@@ -163,6 +164,10 @@ class ForkSession(ReplaySession):
     def expects(self, lane: str) -> bool:
         """After the edit nothing has to come as it was recorded."""
         return not self.edit_served and super().expects(lane)
+
+    def mode_of(self, answered: Answered) -> str:
+        """Return live where calls may be made behind the edit, else cached."""
+        return "live" if "live" in (self.rest, self.on_miss) else super().mode_of(answered)
 
     def labels(self, level: str) -> dict[str, Any]:
         """Return what every event of a call carries: live calls are live, all others cached."""

@@ -202,6 +202,11 @@ class Engine:
         """The recorded calls nobody asked for, in order of seq."""
         return list(self._unused.values())
 
+    def unused_in(self, lane: str) -> list[RecordedCall]:
+        """Return the calls of a lane and those below it nobody asked for, in order of seq."""
+        found = (call for one in self._lanes_from(lane) for call in self._in_lanes.get(one, ()))
+        return sorted((call for call in found if self.is_unused(call)), key=lambda call: call.seq)
+
     def is_unused(self, call: RecordedCall) -> bool:
         """Say whether nobody has asked for a recorded call yet."""
         return call.seq in self._unused

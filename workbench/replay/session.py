@@ -238,10 +238,9 @@ class ReplaySession(Session):
         if answer is None or answer.source is None or not humans.paused(answer.came):
             return
         call = answer.source
-        for asked in self.engine.unused:
-            inside = asked.lane == call.lane or asked.lane.startswith(call.lane + "/")
+        for asked in self.engine.unused_in(call.lane):
             while_it_ran = call.seq < asked.seq < (call.ended_seq or call.seq)
-            if asked.kind == "human" and inside and while_it_ran:
+            if asked.kind == "human" and while_it_ran:
                 humans.ask_again(self, asked)
 
     def own_value(self, name: str, *, found: bool) -> None:

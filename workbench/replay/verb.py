@@ -10,7 +10,7 @@ from workbench import recording as recordings
 from workbench.capture import agents, code, transcripts
 from workbench.capture.journal import Journal
 from workbench.capture.normalise import check_normalise
-from workbench.errors import UsageError
+from workbench.errors import NotReplayable, UsageError
 from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
 from workbench.replay.playing import play
@@ -115,6 +115,14 @@ def replay(
     )
     if isolate:
         isolation.require(found)
+        functions = [name for name, one in (normalise or {}).items() if callable(one)]
+        if functions:
+            raise NotReplayable(
+                "a function cannot be sent to an isolated replay",
+                expected="normalise: JSON pointers",
+                found=f"functions for {', '.join(functions)}",
+                hint="decorate the call with it: normalise=…",
+            )
         job = isolation.Job(
             agent=str(found.entry_point),
             session="workbench.replay.session:from_options",

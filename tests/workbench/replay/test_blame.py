@@ -20,7 +20,7 @@ import workbench as wb
 from workbench import hashing
 
 SEED = int(os.environ.get("WORKBENCH_BLAME_SEED") or secrets.randbelow(10**6))
-PROGRAMS = 8
+PROGRAMS = 4
 WORDS = ("a", "b", "c")
 
 _at = ContextVar("_at", default=())

@@ -11,6 +11,7 @@ from shelf import Shelf
 
 import workbench as wb
 from workbench import errors, recording
+from workbench.replay import isolation
 from workbench.replay.engine import Engine, Question
 
 
@@ -71,6 +72,14 @@ def test_what_has_answered_says_whom_it_answered(asking):
     said = by_name(result.divergences[-1].matchers)
     taken = f"seq {run.calls['seq'][1]} has answered call number 1 of lane root"
     assert said["exact"]["reason"] == said["normalised"]["reason"] == taken
+
+
+def test_what_is_printed_says_it_too(asking):
+    run, result = asking(["a", "b"], ["a", "c"])
+    shown = str(result.divergences[0])
+    assert "\n  /arguments/what: 'b' → 'c'" in shown
+    assert "\n  lane: no call of lane root asks the same" in shown
+    assert f"\n  nearest: seq {run.calls['seq'][1]} ask, /arguments/what; " in shown
 
 
 def test_a_normaliser_that_raises_is_a_reason(asking):
@@ -152,6 +161,35 @@ def test_what_is_given_for_a_replay_is_added_to_what_was_decorated(world):
     assert wb.replay(
         run, asked(note, now), into=Shelf(), mode="cached", normalise=instead
     ).identical, "a function takes the place of the decorated one"
+
+
+AWAY = """
+import os
+import workbench as wb
+
+@wb.tool(effect="read")
+def note(at):
+    return None
+
+def agent(given):
+    return note(os.getpid())
+"""
+
+
+@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+def test_pointers_go_along_into_an_isolated_replay(folders, tmp_path, monkeypatch):
+    (tmp_path / "an_agent_that_notes.py").write_text(AWAY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    run = wb.record(folders, "an_agent_that_notes:agent", None)
+    options = {"mode": "cached", "isolate": True}
+    pointers = {"note": ["/arguments/at"]}
+    result = wb.replay(run, "an_agent_that_notes:agent", normalise=pointers, **options)
+    assert result.identical, result.divergences
+    assert result.certificate["normalisers"] == [{"name": "note", "pointers": ["/arguments/at"]}]
+    without = wb.replay(run, "an_agent_that_notes:agent", **options).divergences[0]
+    assert [one["matcher"] for one in without.matchers] == ["exact", "normalised", "lane", "run"]
+    with pytest.raises(errors.NotReplayable, match="a function cannot be sent"):
+        wb.replay(run, "an_agent_that_notes:agent", normalise={"note": str}, **options)
 
 
 def test_an_exact_replay_takes_no_normaliser(asking):
