@@ -5,6 +5,7 @@ from shelf import Shelf
 
 from workbench import hashing
 from workbench.schema import RunHeader
+from workbench.store.run import Run
 
 
 class BareShelf(Shelf):
@@ -14,7 +15,9 @@ class BareShelf(Shelf):
         return BareRun(self, self._sinks[run_id])
 
     def row(self, run_id):
-        return msgspec.structs.asdict(self._sinks[run_id].header)
+        sink = self._sinks[run_id]
+        fields = {name: getattr(sink.header, name) for name in RunHeader.__struct_fields__}
+        return fields | {"status": sink.log[-1].status if sink.log else "running"}
 
     def put(self, header, events, bodies):
         """Put a run here as an importer made it."""
@@ -39,17 +42,12 @@ def with_request(run, call, request):
     return BareShelf().put(RunHeader(name=run.name), log, run.bodies())
 
 
-class BareRun:
-    """What a replay needs of a run."""
+class BareRun(Run):
+    """A run whose events and messages are at hand."""
 
     def __init__(self, store, sink):
-        self.store, self.run_id, self.name = store, sink.run_id, sink.header.name
-        self.info = msgspec.structs.asdict(sink.header)
+        super().__init__(store, store.row(sink.run_id))
         self._sink = sink
-
-    @property
-    def status(self):
-        return self._sink.log[-1].status
 
     def event_log(self):
         return self._sink.log

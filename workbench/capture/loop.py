@@ -117,7 +117,9 @@ class Loop:
 
     def __call__(self, given: Any) -> str | None:
         """Talk from what is given (messages, or ``{"messages": […]}``) to the end."""
-        return Conversation(self, given).talk()
+        from workbench.capture import roots  # which knows what a loop is made of
+
+        return roots.entered(self, given, lambda: Conversation(self, given).talk())
 
     @property
     def functions(self) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.runnables import Runnable
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from workbench.capture.block import BlockSession
+
+T = TypeVar("T")
 
 
 def _watching() -> tuple[scopes.Scope, BlockSession] | None:
@@ -88,6 +90,16 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
         return await entry(*args, **kwargs)
 
     return aentry if is_async else entry
+
+
+def entered(agent: Any, given: Any, make: Callable[[], T]) -> T:
+    """Go through an agent that is a callable object, as the root where one is waited for."""
+    watching = _watching()
+    if watching is None:
+        return make()
+    call = _root_call("call", given)
+    output: T = _called(watching[1].open_root(agents.find_agent(agent), call), make)
+    return output
 
 
 def _called(opened: Any, make: Callable[[], Any]) -> Any:

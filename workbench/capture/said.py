@@ -54,17 +54,19 @@ def _call(asked: Any) -> dict[str, Any]:
         raise UsageError(
             "a tool call names no tool", expected='{"name": …, "arguments": {…}}', found=repr(asked)
         )
-    call = {"name": told["name"], "arguments": arguments_of(told.get("arguments"))}
+    arguments = told.get("arguments")
+    if isinstance(arguments, str):  # as providers send them
+        arguments = values.thaw(arguments_of(arguments))
+    call = {"name": told["name"], "arguments": arguments}
     return {"id": str(asked["id"]), **call} if asked.get("id") else call
 
 
 def tool_came(value: Any, call: Mapping[str, Any], *, pool: MessagePool) -> Came:
-    """Return what a tool gave back as the message that answers a call."""
+    """Return what a tool gave back as the message that answers a call: as text, or as JSON."""
     if isinstance(value, BaseMessage):
         return outcomes.frozen(value, pool=pool)
-    form, lossy = values.freeze(value)
-    content = form if isinstance(form, str) else hashing.dumps(form).decode()
-    return _pooled(_reply(call, content=content), lossy=lossy)
+    written = None if isinstance(value, str) else hashing.dumps_plain_in_order(value)
+    return _pooled(_reply(call, content=str(value) if written is None else written.decode()))
 
 
 def failed(error: BaseException, call: Mapping[str, Any]) -> Came:
@@ -81,9 +83,9 @@ def _reply(call: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"role": "tool", **{key: value for key, value in told.items() if value is not None}}
 
 
-def _pooled(body: Mapping[str, Any], *, lossy: bool = False) -> Came:
-    form, lost = values.freeze(dict(body))
-    return stored(form, lossy=lossy or lost)
+def _pooled(body: Mapping[str, Any]) -> Came:
+    form, lossy = values.freeze(dict(body))
+    return stored(form, lossy=lossy)
 
 
 def stored(body: dict[str, Any], *, lossy: bool = False) -> Came:

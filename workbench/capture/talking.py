@@ -124,11 +124,11 @@ class Conversation:
         group = "user_tools" if body.get("role") == "user" else "tools"
         for position, call in enumerate(body.get("tool_calls") or ()):
             segment = f"{group}[{position}]"
-            places = ((self.plan or {}).get("replies") or {}).get(segment, ())
-            number = self.calls[segment]
             self.calls[segment] += 1
+            places = ((self.plan or {}).get("replies") or {}).get(segment) or {}
+            number = str(self.calls[segment])
             key: Key | None = (index, position + 1)
-            if number < len(places):
+            if number in places:
                 key = None if places[number] is None else (places[number], 0)
             self._tool(call, self._lane(segment), key)
 

@@ -14,7 +14,7 @@ import orjson
 from workbench import hashing
 from workbench.capture.agents import RootCall
 from workbench.capture.loop import Loop
-from workbench.errors import NotReplayable
+from workbench.errors import NotReplayable, RecordingIncomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,19 +26,26 @@ _ROOT = "root"
 
 
 def require_loop(recording: Recording, agent: Agent) -> None:
-    """Refuse to replay an imported run by anything but a loop.
+    """Refuse to replay an imported run by anything but a loop, or without its messages.
 
     Raises
     ------
     NotReplayable
         The run was imported, and the agent is no loop.
+    RecordingIncomplete
+        It was, and a message that no call gave is not there.
     """
-    if recording.imported and not isinstance(agent.target, Loop):
+    if not recording.imported:
+        return
+    if not isinstance(agent.target, Loop):
         raise NotReplayable(
             "the run was imported: it has no code of its own that could be called again",
             found=agent.entry_point or type(agent.target).__name__,
             hint='wb.replay(run, wb.loop(model, tools), mode="cached") replays it',
         )
+    for digest in (*_leading(recording), *(digest for _, digest in recording.remarks)):
+        if digest not in recording.bodies:
+            raise RecordingIncomplete("a message of the run is not in the recording", wanted=digest)
 
 
 def root_call(recording: Recording, agent: Agent) -> RootCall:
@@ -46,20 +53,22 @@ def root_call(recording: Recording, agent: Agent) -> RootCall:
 
     A loop's input then has the ``messages`` the run began with and a ``plan``: ``later`` are the
     turns in their order, each with its message's ``index`` (``turn`` of the model or of the human,
-    ``say`` for a message nobody was asked for, ``ask`` for a call that no message holds),
-    ``replies`` the indexes of the answers to each position's tool calls, None where there is none,
-    ``named`` whether these say their tool's name, and ``model`` what each request to it holds.
+    ``say`` for a message nobody was asked for, ``ask`` for a call that no message holds).
+    ``replies`` are the indexes of the answers to each position's tool calls by their number, None
+    where there is none; ``named`` says whether these name their tool, and ``model`` has what each
+    request to it holds.
 
     Raises
     ------
     NotReplayable
         The run was imported, and the agent is no loop.
+    RecordingIncomplete
+        It was, and a message that no call gave is not there.
     """
     require_loop(recording, agent)
     if not recording.imported:
         return RootCall.restored(recording.started, recording.bodies)
-    begun = (recording.started.input or {}) if recording.started else {}
-    leading = [recording.bodies[digest] for digest in begun.get("messages") or ()]
+    leading = [recording.bodies[digest] for digest in _leading(recording)]
     plan = {
         "model": _model(recording),
         "later": sorted(_later(recording), key=lambda step: step["index"]),
@@ -67,6 +76,12 @@ def root_call(recording: Recording, agent: Agent) -> RootCall:
         "named": any("name" in body for body in _answers(recording)),
     }
     return RootCall(method="call", input={"messages": leading, "plan": plan})
+
+
+def _leading(recording: Recording) -> list[str]:
+    """Return the messages that the run began with."""
+    begun = (recording.started.input or {}) if recording.started else {}
+    return list(begun.get("messages") or ())
 
 
 def _model(recording: Recording) -> dict[str, Any]:
@@ -100,12 +115,12 @@ def _later(recording: Recording) -> list[dict[str, Any]]:
     return steps
 
 
-def _replies(recording: Recording) -> dict[str, list[int | None]]:
-    found: dict[str, list[int | None]] = defaultdict(list)
-    for call in sorted(recording.calls, key=lambda call: call.ordinal):
+def _replies(recording: Recording) -> dict[str, dict[str, int | None]]:
+    found: dict[str, dict[str, int | None]] = defaultdict(dict)
+    for call in recording.calls:
         segment = _segment(call)
         if call.lane != _ROOT and not segment.startswith("?"):
-            found[segment].append(call.index)
+            found[segment].setdefault(str(call.ordinal), call.index)
     return dict(found)
 
 

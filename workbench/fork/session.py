@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
     from workbench.replay.engine import Question
+    from workbench.replay.session import Answered
     from workbench.schema import Mode
 
 Rest = Literal["cached", "live"]
@@ -70,14 +71,16 @@ class ForkSession(ReplaySession):
         abstained: Divergence | None = None,
     ) -> None:
         """End the fork where its prefix differs; after the edit go on as it was told to."""
-        if self._is_free(question) and self.policy.on_miss == "live":
+        if not self._is_free(question):
+            super()._miss(question, opened, "exact", abstained)
+        elif self.policy.on_miss == "live":
             # the edit changed what came before: nothing recorded is comparable with what it gives
             self._go_live(question, opened, stood_for=None)
             # the rest of a fork is live as a whole, what its clients do in the background too
             guard.lift(self)
             outside.replay_ended(self)
         else:
-            self._differs(question, opened, mode, abstained)
+            super()._miss(question, opened, mode, abstained)
 
     def _is_free(self, question: Question) -> bool:
         """Say whether a call may differ: after the edit, and not where the prefix was recorded."""
@@ -101,6 +104,10 @@ class ForkSession(ReplaySession):
     def expects(self, lane: str) -> bool:
         """After the edit nothing has to come as it was recorded."""
         return not self.edit_served and super().expects(lane)
+
+    def mode_of(self, answered: Answered) -> Mode:
+        """Return live where calls may be made behind the edit, else cached."""
+        return "live" if self.policy.on_miss == "live" else super().mode_of(answered)
 
     def labels(self, level: str, mode: Mode) -> dict[str, Any]:
         """Return what every event of a call carries: before the edit all are exact."""

@@ -68,11 +68,18 @@ class Divergence:
 
     def __str__(self) -> str:
         where = f"seq {self.seq}" if self.seq is not None else "no recorded call"
-        changed = "".join(
-            f"\n  {c['pointer'] or '/'}: {c['expected']!r} → {c['actual']!r}"
+        lines = [f"{self.kind} at {where}, lane {self.lane}: {self.cause}"]
+        lines += [
+            f"  {c['pointer'] or '/'}: {c['expected']!r} → {c['actual']!r}"
             for c in self.changes[:5]
-        )
-        return f"{self.kind} at {where}, lane {self.lane}: {self.cause}{changed}\nFix: {self.fix}"
+        ]
+        lines += [f"  {one['matcher']}: {one['reason']}" for one in self.matchers]
+        near = [
+            f"seq {one['seq']} {one['name']}, {one['differs_at'] or 'the same request'}"
+            for one in self.nearest
+        ]
+        lines += [f"  nearest: {'; '.join(near)}"] if near else []
+        return "\n".join([*lines, f"Fix: {self.fix}"])
 
 
 # these say why something may differ; where nothing else does they are no divergence

@@ -1,7 +1,7 @@
 """Which questions were answered by another recorded call than the one at their position.
 
 A call that was changed is passed over where a later, equal one answers in its place: it then is the
-later one's turn that finds nothing. What is kept here leads back to the call that differs.
+later one's turn that finds nothing. What is kept here leads back to where it began.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ class Displaced:
 
 
 class Elsewhere:
-    """The questions answered from elsewhere, as long as the calls they passed over are waiting."""
+    """The questions answered from elsewhere: the first, and those whose own calls still wait."""
 
     def __init__(self) -> None:
         self._number = 0
+        # what came after the first may follow from it
+        self._first: Displaced | None = None
         self._waiting: dict[int, Displaced] = {}
-        self._beyond: list[Displaced] = []
         self._signatures: dict[Place, str] = {}
         self._told: set[Place] = set()
         self._askers: dict[int, Place] = {}
@@ -57,9 +58,9 @@ class Elsewhere:
             return
         self._number += 1
         found = Displaced(number=self._number, asked=asked, here=here, by=by)
-        if here is None:
-            self._beyond.append(found)
-        elif waits:
+        if self._number == 1:
+            self._first = found
+        if here is not None and waits:
             self._waiting[here.seq] = found
 
     def tell(self, asked: Question) -> None:
@@ -70,10 +71,10 @@ class Elsewhere:
 
     def told(self) -> list[Displaced]:
         """Return what is to be told now, in the order asked; nothing is returned twice."""
-        beyond = [one for one in self._beyond if self.robbed(one)]
-        found = sorted((*self._waiting.values(), *beyond), key=lambda one: one.number)
+        kept = {one.number: one for one in (self._first, *self._waiting.values()) if one}
+        self._first = None
         self._waiting.clear()
-        self._beyond = [one for one in self._beyond if not self.robbed(one)]
+        found = [kept[number] for number in sorted(kept)]
         for one in found:
             self.tell(one.asked)
         return found

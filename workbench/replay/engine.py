@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from workbench.capture.normalise import check_normalise
 from workbench.replay import explaining, normal
 from workbench.replay.divergence import pointer_diff
 from workbench.replay.elsewhere import Elsewhere
@@ -70,8 +69,6 @@ class Engine:
     ) -> None:
         self.recording = recording
         self._given = dict(normalise or {})
-        for one in self._given.values():
-            check_normalise(one)
         in_order = sorted(recording.calls, key=lambda call: call.seq)
         # in order of seq, and stays so
         self._unused: dict[int, RecordedCall] = {call.seq: call for call in in_order}
@@ -184,6 +181,17 @@ class Engine:
         """Consume a call that was chosen by position, if it is still to be had."""
         return self._use(call, level) if call.seq in self._unused else None
 
+    def fitting(self, asked: Question) -> RecordedCall | None:
+        """Return the recorded call at this position if what came of it could answer all the same.
+
+        It has the same kind and name, or the same request; a model's name is part of its request.
+        """
+        here = self.recording.at(asked.lane, asked.ordinal)
+        if here is None or here.kind != asked.kind:
+            return None
+        fits = asked.kind == "model" or asked.name == here.name or asked.request == here.request
+        return here if fits else None
+
     def passed_over(self, asked: Question, *, by: RecordedCall | None = None) -> None:
         """Note that a question was answered by another call than the one at its position.
 
@@ -203,6 +211,11 @@ class Engine:
     def is_asked(self, seq: int) -> bool:
         """Say whether the recorded call that began there was asked for."""
         return seq not in self._unused
+
+    def unused_in(self, lane: str) -> list[RecordedCall]:
+        """Return the calls of a lane and those below it nobody asked for, in order of seq."""
+        found = (call for one in self._lanes_from(lane) for call in self._in_lanes.get(one, ()))
+        return sorted((call for call in found if self.is_unused(call)), key=lambda call: call.seq)
 
     def is_unused(self, call: RecordedCall) -> bool:
         """Say whether nobody has asked for a recorded call yet."""
@@ -243,25 +256,24 @@ class Engine:
         mine = normal.expanded(asked.request, {**self.recording.bodies, **asked.bodies})
         return pointer_diff(normal.expanded(call.request, self.recording.bodies), mine)
 
-    def differences(
-        self, asked: Question, *, tried: Iterable[dict[str, Any]] = ()
-    ) -> list[Divergence]:
-        """Say what a question shows that matches nothing: first the call that is to blame.
-
-        Where earlier questions were answered from elsewhere, and the calls at their positions are
-        still waiting, those differ first. ``tried`` are other matchers that failed.
-        """
-        self.elsewhere.tell(asked)
-        return [*self.left_over(), self.explain(asked, tried=tried)]
-
     def explain(self, asked: Question, *, tried: Iterable[dict[str, Any]] = ()) -> Divergence:
-        """Say how a question that matches nothing differs from the recording."""
+        """Say how a question that matches nothing differs from the recording.
+
+        ``tried`` are other matchers that failed. What differed before it says `left_over`.
+        """
         return explaining.explain(self, asked, tried=tried)
 
     def changed(self, asked: Question, here: RecordedCall) -> Divergence:
         """Say how a question differs from the call that was recorded in its place."""
         return explaining.changed(self, asked, here)
 
-    def left_over(self) -> list[Divergence]:
-        """Say how the questions differ that were asked where a call is left that nobody got."""
+    def left_over(self, missing: Question | None = None) -> list[Divergence]:
+        """Say how earlier questions differ that were answered from elsewhere, each once.
+
+        They are told where a later question finds no answer (``missing``), or the end differs: the
+        first of them, from which all that came after may follow, and those whose own recorded call
+        is still waiting.
+        """
+        if missing is not None:
+            self.elsewhere.tell(missing)
         return [explaining.displaced(self, one) for one in self.elsewhere.told()]

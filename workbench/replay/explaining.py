@@ -136,10 +136,11 @@ def _moved(engine: Engine, asked: Question, here: RecordedCall, found: RecordedC
         cause = f"it was recorded in lane {found.lane}"
     elif skipped < 0:
         cause = f"it was recorded earlier, as call number {found.ordinal}"
-    elif skipped == 1:
+    elif skipped == 1 and engine.is_unused(here):
         kind, cause = "missing_call", f"{here.kind} {here.name} was not asked before it"
     else:
         cause = f"it was recorded {skipped} calls later in its lane"
+    of_its_kind = (asked.kind, asked.name) == (here.kind, here.name)
     return _divergence(
         engine,
         asked,
@@ -147,6 +148,7 @@ def _moved(engine: Engine, asked: Question, here: RecordedCall, found: RecordedC
         kind=kind,
         cause=f"{asked.kind} {asked.name} was asked too early: {cause}",
         fix="ask in the recorded order, or record the run again",
+        changes=engine.request_changes(asked, here) if of_its_kind else (),
     )
 
 

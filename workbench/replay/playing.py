@@ -150,12 +150,13 @@ def _finish(session: ReplaySession, ended: running.Ended) -> bool:
 def _told_at_the_end(
     session: ReplaySession, ended: running.Ended, *, stopped: bool
 ) -> Iterator[Divergence]:
-    if not stopped:
+    source = session.recording
+    at_the_end = [] if stopped else [*outputs.compare(source, ended, stored=session.as_stored)]
+    if at_the_end or (session.engine.unused and not stopped):
         yield from session.engine.left_over()
     yield from _never_asked(session, stopped=stopped)
-    if not stopped:
-        yield from outputs.compare(session.recording, ended, stored=session.as_stored)
-    yield from promises.fallen_short(session.recording, session.answered, mode_of=session.mode_of)
+    yield from at_the_end
+    yield from promises.fallen_short(source, session.answered, mode_of=session.mode_of)
 
 
 def _told_apart(found: list[Divergence]) -> tuple[list[Divergence], list[Divergence]]:

@@ -207,38 +207,26 @@ class ReplaySession(Session):
         ``abstained`` says why nothing simulates it, where that was asked for.
         """
         missed = "fail" if mode == "exact" else self.policy.on_miss
-        if missed == "simulate" and abstained is None:
-            abstained = self._simulate(question, opened)
-            if abstained is None:
-                self._tell_differences(question)
-                return
+        self._tell(abstained or self.engine.explain(question), asked=question)
         if missed == "live":
-            self._tell_differences(question, abstained)
             self._go_live(question, opened, stood_for=None)
-        elif missed == "error":
-            self._tell_differences(question, abstained)
+            return
+        if missed == "error":
             self._abandon(opened, "miss", mode)
             raise CallMissed(
                 f"{question.kind} {question.name} was not recorded with this request",
                 where=f"call {question.ordinal} of lane {question.lane}",
                 hint="the replay was told to raise this where nothing answers (on_miss)",
             )
-        else:
-            self._accept(opened, self._differs(question, opened, mode, abstained), mode)
+        if missed == "simulate" and abstained is None:
+            abstained = self._simulate(question, opened)
+            if abstained is None:
+                return
+            self.note(abstained)
+        self._accept(opened, self._best(question, opened, mode), mode)
 
-    def _tell_differences(self, question: Question, abstained: Divergence | None = None) -> None:
-        for found in self.engine.differences(question) if abstained is None else (abstained,):
-            self.note(found)
-
-    def _differs(
-        self,
-        question: Question,
-        opened: Opened,
-        mode: Mode,
-        abstained: Divergence | None = None,
-    ) -> Match:
-        """Note what differs; stop, or give what fits best where all are to be collected."""
-        self._tell_differences(question, abstained)
+    def _best(self, question: Question, opened: Opened, mode: Mode) -> Match:
+        """Give what fits best where all differences are to be collected; stop elsewhere."""
         if self.collect:
             found = self._recovered(question)
             if found is not None:
@@ -251,10 +239,8 @@ class ReplaySession(Session):
         found = self.engine.cached(question)
         if found is not None:
             return found
-        here = self.recording.at(question.lane, question.ordinal)
-        if here is not None and (here.kind, here.name) == (question.kind, question.name):
-            return self.engine.take(here, "miss")
-        return None
+        here = self.engine.fitting(question)
+        return None if here is None else self.engine.take(here, "miss")
 
     # ---- simulated calls
 
@@ -369,7 +355,7 @@ class ReplaySession(Session):
             came=came,
             level=match.level,
             status=call.status,
-            pieces=list(call.pieces) if call.pieces is not None else None,
+            pieces=list(call.pieces) if call.pieces is not None and opened.streams else None,
             source=call,
         )
 
@@ -428,21 +414,28 @@ class ReplaySession(Session):
             raise d.ReplayStopped
 
     def stop(self, found: Divergence) -> None:
-        """Keep a difference and end the agent's code."""
-        self.note(found)
+        """Keep a difference and end the agent's code, unless all are to be collected."""
+        self._tell(found)
         if not self.collect:
             self.stopped = True
             raise d.ReplayStopped
 
+    def end(self, found: Divergence) -> None:
+        """Keep a difference after which nothing recorded could be given: nothing goes on then."""
+        self._tell(found)
+        self.stopped = True
+
+    def _tell(self, found: Divergence, *, asked: Question | None = None) -> None:
+        """Keep a difference behind those of calls that were passed over before, unnoticed."""
+        with self.lock:
+            earlier = self.engine.left_over(asked)
+            self.divergences += [*([] if self.edited else earlier), found]
+
     def _note_stream(self, opened: Opened, call: RecordedCall) -> None:
         was, now = ("streamed", "whole") if call.pieces is not None else ("whole", "streamed")
-        self.stop_unless_collecting(
+        self.stop(
             _stream_divergence(opened, call.seq, f"the answer was {was} and is asked for {now}")
         )
-
-    def stop_unless_collecting(self, found: Divergence) -> None:
-        """Keep a difference found while a call was answered."""
-        self.stop(found)
 
     def ask_within(self, opened: Opened) -> None:
         """Ask again what an answered call asked a person, where that is why it was left."""
@@ -450,10 +443,9 @@ class ReplaySession(Session):
         if answer is None or answer.source is None or not humans.paused(answer.came):
             return
         call = answer.source
-        for asked in self.engine.unused:
-            inside = asked.lane == call.lane or asked.lane.startswith(call.lane + "/")
+        for asked in self.engine.unused_in(call.lane):
             while_it_ran = call.seq < asked.seq < (call.ended_seq or call.seq)
-            if asked.kind == "human" and inside and while_it_ran:
+            if asked.kind == "human" and while_it_ran:
                 humans.ask_again(self, asked)
 
     def own_value(self, name: str, *, found: bool) -> None:
@@ -497,15 +489,13 @@ class ReplaySession(Session):
     def gap(self, kind: str, name: str | None, *, reason: str) -> None:
         """End an exact replay where something starts without an answered call."""
         super().gap(kind, name, reason=reason)
-        self.stopped = True
-        self.note(_gap(kind, name, None, reason))
+        self.end(_gap(kind, name, None, reason))
         raise d.ReplayStopped
 
     def refused_outside(self, event: str, ours: bool) -> None:  # noqa: FBT001 - a fact of the event
         """Note that something tried to connect or to start a process."""
         where = "the agent's own code" if ours else "another thread"
-        self.stopped = True
-        self.note(_gap("network", event, None, f"{where} tried it outside a recorded call"))
+        self.end(_gap("network", event, None, f"{where} tried it outside a recorded call"))
         if ours:
             raise d.ReplayStopped
 
@@ -539,8 +529,7 @@ class ReplaySession(Session):
 
     def lost_call(self, name: str) -> None:
         """Note a call from code that lost its session."""
-        self.note(_gap("unknown", name, None, "it was called from code that lost its session"))
-        self.stopped = True
+        self.end(_gap("unknown", name, None, "it was called from code that lost its session"))
 
 
 def readdressed(

@@ -10,6 +10,7 @@ from workbench import hashing
 from workbench import recording as recordings
 from workbench.capture import agents, code, transcripts
 from workbench.capture.journal import Journal
+from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
 from workbench.replay import gate, isolation, keeping, redacting
 from workbench.replay.certificate import certificate
@@ -89,7 +90,10 @@ def replay(
     budget
         Bounds of all live calls together: ``{"calls": 10, "usd": 0.5, "seconds": 60}``.
     collect
-        Go on after a difference where an answer can be found, and report all of them.
+        Go on after a difference wherever the recording has something to go on with, and report
+        all of them: a call is answered by the recorded call that fits best, a stream that is read
+        otherwise as it was recorded. It ends, as without, where there is nothing: no recorded call
+        is left, something crosses the boundary unrecorded, or tries to connect.
     isolate
         Replay in a child process without any network, so with nothing live. An agent that is
         named, and not given, is imported there alone.
@@ -128,7 +132,7 @@ def replay(
     RecordingIncomplete
         Exact was asked, and the recording lacks something.
     UsageError
-        A mode, policy, override or budget that makes no sense; no agent.
+        A mode, policy, override, budget or normaliser that makes no sense; no agent.
 
     Examples
     --------
@@ -195,6 +199,8 @@ def replay(
 
 def _require_sense(policy: Policy, *, isolate: bool, timeout: float | None, **asked: Any) -> None:
     """Refuse what contradicts itself, before anything is read or made."""
+    for one in (asked["normalise"] or {}).values():
+        check_normalise(one)
     if isolate and policy.may_call:
         raise UsageError(
             "an isolated replay has no way out, so nothing in it can be live",

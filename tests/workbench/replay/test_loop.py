@@ -17,10 +17,12 @@ from workbench import errors, formats
 from workbench import recording as recordings
 from workbench.capture import transcripts
 from workbench.formats.trace import Call, Message, Trace
+from workbench.redaction import Layer, Rule
 from workbench.replay import isolation
 from workbench.replay.elsewhere import Elsewhere
 from workbench.replay.session import ReplaySession
 from workbench.store import export
+from workbench.store.redacting import SpoolRedaction
 
 QUESTION = {"messages": [("system", "Be brief."), ("user", "What is 1 + 2?")]}
 
@@ -117,6 +119,15 @@ def test_a_chat_model_and_tools_of_langchain_are_bound_called_and_replayed(folde
     assert replayed.output == "On its way."
 
 
+def test_a_providers_own_form_of_calls_is_read(folders):
+    function = {"name": "add", "arguments": f'{{"a": {10**30}, "b": 1}}'}
+    asked = {"tool_calls": [{"id": "c1", "type": "function", "function": function}]}
+    model = Script(asked, "Much.")
+    run = wb.record(folders, wb.loop(model, [add], name="model"), "Add.")
+    assert model.told[1][-1]["content"] == str(10**30 + 1)
+    assert wb.replay(run, poisoned("add", human=None)).identical
+
+
 def test_a_human_speaks_calls_tools_and_ends_the_talk(folders):
     own_call = asking(("add", {"a": 1, "b": 1}), text="Wait.")
     model = Script("Your name?", "Thank you, Ann.")
@@ -167,6 +178,32 @@ def test_other_arguments_and_another_model_are_divergences(folders):
     assert not wb.replay(run, wb.loop(raising, [add], name="other")).identical
     fewer = wb.replay(run, wb.loop(raising, [], name="model"))
     assert fewer.divergences[0].changes[0]["pointer"].startswith("/tools")
+
+
+def test_in_a_recorded_block_a_loop_is_the_root(folders):
+    agent = wb.loop(Script(asking(("add", {"a": 1, "b": 2})), "3"), [add], name="model")
+    with wb.record(folders) as block:
+        assert agent(QUESTION) == "3"
+    run = folders.run(block.run_id)
+    assert run.output == "3"
+    assert run.calls["lane"].to_list() == ["root", "root/tools[0]", "root"]
+    result = wb.replay(run, poisoned("add", human=None))
+    assert (result.identical, result.divergences) == (True, [])
+
+
+def test_inside_a_call_a_loop_is_a_part_of_it(folders):
+    agent = wb.loop(Script("3"), [], name="model")
+
+    @wb.tool
+    def ask(what):
+        return agent(what)
+
+    def outer(what):
+        return ask(what)
+
+    run = wb.record(folders, outer, "1 + 2?")
+    assert run.calls.select("kind", "name").rows() == [("tool", "ask")]
+    assert wb.replay(run, outer).identical
 
 
 def test_without_a_recording_a_loop_just_runs():
@@ -359,6 +396,25 @@ def test_an_imported_run_is_refused_in_exact_and_by_other_agents():
     empty = imported()
     with pytest.raises(errors.RecordingIncomplete, match="reconstructed"):
         wb.replay(empty, poisoned_import())
+
+
+def test_a_run_that_was_redacted_when_it_was_imported_replays():
+    made = formats.imported(trace_of(*DESK))
+    rules = Layer(rules=(Rule(name="order", pattern="A[0-9]"),), key=b"k" * 32)
+    events, bodies = SpoolRedaction(rules).run(made.events, made.bodies)
+    run = BareShelf().put(made.header, events, bodies)
+    assert "A1" not in json.dumps(run.bodies())
+    result = wb.replay(run, poisoned_import(), mode="cached", into=BareShelf())
+    assert (result.identical, result.divergences) == (True, [])
+
+
+def test_a_recording_without_one_of_its_messages_is_refused():
+    made = formats.imported(trace_of(*SHAPES["instructions in the middle"][0]))
+    for said in ("Be brief.", "Be kind."):
+        bodies = {digest: body for digest, body in made.bodies.items() if body["content"] != said}
+        run = BareShelf().put(made.header, made.events, bodies)
+        with pytest.raises(errors.RecordingIncomplete, match="not in the recording"):
+            wb.replay(run, poisoned_import(), mode="cached", into=BareShelf())
 
 
 def test_the_replay_of_an_imported_run_can_itself_be_replayed_exactly(folders):

@@ -428,7 +428,8 @@ def test_cached_finds_the_answers_of_calls_that_moved_and_says_from_where(folder
     assert result.matches["match_level"].to_list() == ["lane", "exact", "lane"]
     order.append("d")
     result = wb.replay(run, agent, mode="cached")
-    assert first(result).kind == "extra_call"
+    assert first(result).seq == run.calls["seq"][0], "where the order began to be another one"
+    assert [found.kind for found in result.divergences] == ["reordered", "extra_call"]
 
 
 def test_the_engine_gives_each_recorded_call_once(folders, world):
