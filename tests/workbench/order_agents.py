@@ -64,7 +64,7 @@ def pause():
 async def apause():
     one = gate.enter()
     try:
-        while not gate.opens(one, patience=40):
+        while not gate.opens(one, patience=40):  # noqa: ASYNC110 - the loop must turn meanwhile
             await asyncio.sleep(0)
     finally:
         gate.leave(one)
