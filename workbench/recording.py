@@ -25,6 +25,7 @@ class RecordedCall:
     """One call of a recording.
 
     ``pieces`` are those of a stream, chunk by chunk, and None where the call did not stream.
+    ``ended_at`` is in seconds since 1970.
     """
 
     seq: int
@@ -46,6 +47,7 @@ class RecordedCall:
     message_id: str | None
     pieces: tuple[list[Any], ...] | None
     tokens: dict[str, float]
+    ended_at: float | None = None
 
     @property
     def outcome_hash(self) -> str:
@@ -77,7 +79,8 @@ class Recording:
     """A run, read for replay.
 
     ``lanes`` maps a lane to its calls by ordinal. ``redaction`` tells by what the run was redacted,
-    a layer each; the last ``redacted_later`` of them came in force while it ran.
+    a layer each; the last ``redacted_later`` of them came in force while it ran. ``world`` is what
+    it began in: states of generators, hash seed, zone, locale and time.
     """
 
     calls: tuple[RecordedCall, ...]
@@ -95,6 +98,7 @@ class Recording:
     redacted_later: int = 0
     resumes: tuple[Resume, ...] = ()
     earlier: tuple[dict[str, Any], ...] = ()
+    world: dict[str, Any] | None = None
 
     def at(self, lane: str, ordinal: int) -> RecordedCall | None:
         """Return the call at a position."""
@@ -181,6 +185,7 @@ class _Reader:
         self.redacted_later = 0
         self.resumes: list[Resume] = []
         self.earlier: list[dict[str, Any]] = []
+        self.world: dict[str, Any] | None = None
 
     def take(self, event: Event) -> None:
         seq = event.seq or 0
@@ -250,6 +255,8 @@ class _Reader:
         if body.label == "earlier_state":
             self._root_lost(event, "thread's earlier state")
             self.earlier.append(body.value)
+        if body.label == "world" and isinstance(body.value, dict):
+            self.world = self.world or body.value
         if body.label == "redaction" and isinstance(body.value, list):
             self._redacted_later(body.value)
         if body.label == "capture_gap":
@@ -286,6 +293,7 @@ class _Reader:
             redacted_later=self.redacted_later,
             resumes=tuple(self.resumes),
             earlier=tuple(self.earlier),
+            world=self.world,
         )
 
     def _ended(self, bodies: Mapping[str, dict[str, Any]]) -> schema.RunEnded | None:
@@ -323,6 +331,7 @@ class _Reader:
             message_id=came.message_id,
             pieces=tuple(p for _, p in sorted(pieces, key=lambda p: p[0])) if pieces else None,
             tokens=_tokens(end),
+            ended_at=end.started_at.timestamp() if end and end.started_at else None,
         )
 
     def _judge_writers(self) -> None:

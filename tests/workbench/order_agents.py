@@ -370,7 +370,7 @@ def lock_after_a_sleep(_):
 
 async def cancelled_by_a_sibling(_):
     """A task group: one fails, and the others are cancelled in the middle of their calls."""
-    seen = []
+    seen, errors = [], []
 
     async def wait_for_it(number):
         try:
@@ -390,8 +390,8 @@ async def cancelled_by_a_sibling(_):
             for number in range(3):
                 group.create_task(wait_for_it(number))
     except* ValueError as failed:
-        seen.append([str(one) for one in failed.exceptions])
-    return seen
+        errors = [str(one) for one in failed.exceptions]
+    return [sorted(seen), errors]
 
 
 async def out_of_time(_):

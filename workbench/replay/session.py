@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
 from workbench.replay import divergence as d
-from workbench.replay import savers, turns
+from workbench.replay import frozen, savers, turns
 from workbench.replay.engine import Engine, Question
 from workbench.replay.redacting import as_recorded, received
 
@@ -68,6 +68,8 @@ class ReplaySession(Session):
         self.collect = collect
         self.engine = Engine(recording)
         self.turns = turns.of(self, order)
+        self.clock = frozen.clock_of(recording)
+        self.world = recording.world
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
         self.stopped = False
@@ -214,6 +216,8 @@ class ReplaySession(Session):
         """Write the end of a call, for which others may have waited."""
         super().write_end(opened, came, status=status)
         self.turns.ended(opened)
+        if self.clock is not None and opened.answer is not None and opened.answer.source:
+            self.clock.answered(opened.answer.source)
 
     # ---- differences
 
