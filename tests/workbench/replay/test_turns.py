@@ -207,10 +207,15 @@ def test_a_task_that_never_waits_lets_nobody(monkeypatch):
     assert played.output != "done"
 
 
+@wb.call(effect="read")
+async def at_hand():
+    return "at hand"
+
+
 def test_a_coroutine_without_a_loop_is_answered_at_once():
     def by_hand(_):
         try:
-            nothing().send(None)
+            at_hand().send(None)
         except StopIteration as end:
             return end.value
 
