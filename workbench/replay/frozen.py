@@ -48,28 +48,40 @@ _real_monotonic = time.monotonic
 
 
 class Clock:
-    """What time it is in a replay."""
+    """What time it is in a replay; whoever slept is later than who works beside it."""
 
     def __init__(self, began: float) -> None:
-        self._began = self._now = began
-        self._read = self._since = _real_monotonic()
+        self._began = began
+        self._read = _real_monotonic()
+        # a time, and when it was that: of all, and of tasks and threads that slept
+        self._all = (began, self._read)
+        self._slept: dict[scope.Work, tuple[float, float]] = {}
 
     def answered(self, call: RecordedCall) -> None:
         """Go on to when a recorded call came back; never back."""
-        if call.ended_at is not None and call.ended_at > self.now():
-            self._now, self._since = call.ended_at, _real_monotonic()
+        real = _real_monotonic()
+        if call.ended_at is not None and call.ended_at > _later(self._all, real):
+            self._all = (call.ended_at, real)
 
     def slept(self, seconds: float) -> None:
-        """Go on by what was not waited for."""
-        self._now += max(0.0, float(seconds))
+        """Go on by what a task or thread did not wait."""
+        if seconds > 0:
+            self._slept[scope.who()] = (self.now() + float(seconds), _real_monotonic())
 
     def now(self) -> float:
         """Return the seconds since 1970."""
-        return self._now + _real_monotonic() - self._since
+        real = _real_monotonic()
+        own = self._slept.get(scope.who()) if self._slept else None
+        return max(_later(self._all, real), _later(own, real) if own else 0.0)
 
     def passed(self) -> float:
         """Return how many seconds are between the replay's real time and this one."""
         return self.now() - self._began - (_real_monotonic() - self._read)
+
+
+def _later(since: tuple[float, float], real: float) -> float:
+    then, was = since
+    return then + real - was
 
 
 def clock_of(recording: Recording) -> Clock | None:

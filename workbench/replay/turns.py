@@ -104,10 +104,8 @@ class Declared:
         lasting = was_cancelled(opened)
         await loops.passed(lasting=lasting)
         end = end_of(opened)
-        for _ in range(_ROUNDS):
-            if end is None or self._reached(end):
-                break
-            await loops.passed(lasting=lasting)
+        if end is not None:
+            await self._others_begin(end, lasting=lasting)
         if lasting:
             await loops.cancelled()
 
@@ -119,11 +117,16 @@ class Declared:
     def close(self) -> None:
         """Answer whoever still waits."""
 
-    def _reached(self, end: int) -> bool:
+    async def _others_begin(self, end: int, *, lasting: bool) -> None:
+        """Wait for the calls that had begun before an answer came; they may not come any more."""
         if self._marks is None:
             session = self._session
             self._marks = Marks(session.recording, session.engine.is_asked, ends=False)
-        return self._marks.reached(end)
+        for _ in range(_ROUNDS):
+            if self._marks.reached(end):
+                return
+            await loops.passed(lasting=lasting)
+        self._marks.pass_over(end)
 
 
 class _Waiting:

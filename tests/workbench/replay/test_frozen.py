@@ -203,6 +203,20 @@ def test_a_sleep_that_is_skipped_passes(folders):
     assert wb.replay(run, agent).output == "late"
 
 
+def test_who_sleeps_beside_others_does_not_take_their_time(folders):
+    async def agent(_):
+        began = time.time()
+        await asyncio.gather(*(asyncio.sleep(1000) for _ in range(50)))
+        ask("x")
+        return time.time() - began
+
+    async def quick(_):
+        ask("x")
+
+    run = wb.record(folders, quick, None)
+    assert wb.replay(run, agent).output < 100
+
+
 def test_everybody_else_has_the_real_clock(folders):
     seen = {}
 
