@@ -43,7 +43,7 @@ def test_a_recording_that_sends_nothing_is_kept_alive_and_comes_back_when_lost(s
     with wb.record(store, name="slow") as run:
         agent("why?")
         run_id = run.run_id
-        until(lambda: store.row(run_id)["events"] == 1)
+        until(lambda: store.row(run_id)["events"] == 2)
         with psycopg.connect(server.database.owner_url) as owner:
             owner.execute(HALF_AN_HOUR, [run_id])
         until(lambda: store.row(run_id)["status"] == "running")
@@ -77,7 +77,7 @@ def test_a_cancelled_recording_is_told_goes_on_and_stops_sending(store, caplog):
         assert agent("third") == "third"
     assert len(warned) == 1
     assert (run.status, run.exception["message"]) == ("cancelled", "too long")
-    assert run.events["event_type"].to_list() == ["run_started", "run_ended"]
+    assert run.events["event_type"].to_list() == ["run_started", "annotated", "run_ended"]
     said = [r.getMessage() for r in caplog.records if "ended by the server" in r.getMessage()]
     assert len(said) == 1
 
