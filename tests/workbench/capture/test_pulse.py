@@ -69,7 +69,7 @@ def test_a_cancelled_recording_is_told_goes_on_and_stops_sending(store, caplog):
     told = pytest.warns(RecordingWarning, match="ended by the server while it was recorded")
     with told as warned, wb.record(store) as run:
         agent("first")
-        until(lambda: store.row(run.run_id)["events"] == 1)
+        until(lambda: store.row(run.run_id)["events"] == 2)
         assert not run.cancelled
         store.cancel(run.run_id, reason="too long")
         until(lambda: run.cancelled)
@@ -87,7 +87,7 @@ def test_a_recording_learns_of_its_end_by_its_events_as_well(store, monkeypatch)
     told = pytest.warns(RecordingWarning, match="3 later events were not stored")
     with told, wb.record(store) as run:
         agent("first")
-        until(lambda: store.row(run.run_id)["events"] == 1)
+        until(lambda: store.row(run.run_id)["events"] == 2)
         store.end(run.run_id, status="failed")
         agent("second")
         until(lambda: run.cancelled)
