@@ -150,6 +150,7 @@ LOOSE = [
     agents.out_of_time,
     agents.out_of_time_in_a_block,
     agents.cancelled_by_hand,
+    agents.cancelled_after_its_answer_or_before,
     agents.failed_before_others_began,
 ]
 
