@@ -25,7 +25,8 @@ class RecordedCall:
     """One call of a recording.
 
     ``pieces`` are those of a stream, chunk by chunk, and None where the call did not stream.
-    ``index`` is the place of what came back in the conversation an imported run was made of.
+    ``index`` is the place of what came back in the conversation an imported run was made of,
+    ``ended_at`` in seconds since 1970.
     """
 
     seq: int
@@ -48,6 +49,7 @@ class RecordedCall:
     pieces: tuple[list[Any], ...] | None
     tokens: dict[str, float]
     index: int | None = None
+    ended_at: float | None = None
 
     @property
     def outcome_hash(self) -> str:
@@ -84,7 +86,8 @@ class Recording:
     ``lanes`` maps a lane to its calls by ordinal. ``redaction`` tells by what the run was redacted,
     a layer each; the last ``redacted_later`` of them came in force while it ran. ``digests`` are
     those of the events by ``seq``, ``writers`` the last number of each writer. ``remarks`` are the
-    messages of an imported run that no call gave: their places and digests.
+    messages of an imported run that no call gave: their places and digests. ``world`` is what it
+    began in: states of generators, hash seed, zone, locale and time.
     """
 
     calls: tuple[RecordedCall, ...]
@@ -104,6 +107,7 @@ class Recording:
     resumes: tuple[Resume, ...] = ()
     earlier: tuple[dict[str, Any], ...] = ()
     remarks: tuple[tuple[int, str], ...] = ()
+    world: dict[str, Any] | None = None
 
     def at(self, lane: str, ordinal: int) -> RecordedCall | None:
         """Return the call at a position."""
@@ -202,6 +206,7 @@ class _Reader:
         self.resumes: list[Resume] = []
         self.earlier: list[dict[str, Any]] = []
         self.remarks: list[tuple[int, str]] = []
+        self.world: dict[str, Any] | None = None
 
     def take(self, event: Event) -> None:
         seq = event.seq or 0
@@ -273,6 +278,8 @@ class _Reader:
         if body.label == "earlier_state":
             self._root_lost(event, "thread's earlier state")
             self.earlier.append(body.value)
+        if body.label == "world" and isinstance(body.value, dict):
+            self.world = self.world or body.value
         if body.label == "redaction" and isinstance(body.value, list):
             self._redacted_later(body.value)
         if body.label == "capture_gap":
@@ -311,6 +318,7 @@ class _Reader:
             resumes=tuple(self.resumes),
             earlier=tuple(self.earlier),
             remarks=tuple(self.remarks),
+            world=self.world,
         )
 
     def _last_numbers(self) -> dict[str, int]:
@@ -355,6 +363,7 @@ class _Reader:
             pieces=tuple(p for _, p in sorted(pieces, key=lambda p: p[0])) if pieces else None,
             tokens=_tokens(end),
             index=came.index,
+            ended_at=end.started_at.timestamp() if end and end.started_at else None,
         )
 
     def _judge_writers(self) -> None:

@@ -19,6 +19,7 @@ from workbench.capture import (
     running,
     scope,
     values,
+    world,
 )
 from workbench.capture.effects import Effects
 from workbench.capture.journal import Journal
@@ -47,7 +48,7 @@ class RecordingWarning(UserWarning):
 def write_root_start(
     session: Session, agent: agents.Agent, call: agents.RootCall, fingerprint: dict[str, Any]
 ) -> None:
-    """Write a run's first event."""
+    """Write a run's first events: what it is, and what it begins in."""
     payload, bodies, lossy = agents.run_started_payload(agent, call, session.pool, fingerprint)
     if lossy:
         session.lossy["the run's input"] += 1
@@ -58,6 +59,7 @@ def write_root_start(
         quality="lossy" if lossy else "full",
         lane="root",
     )
+    world.write(session)
 
 
 def write_root_end(session: Session, ended: running.Ended, *, status: str) -> None:

@@ -102,6 +102,8 @@ class Session:
     replaying = False
     skips_sleeps = False
     watches_roots = False
+    # what the run began in, where that is known already
+    world: Mapping[str, Any] | None = None
     # of a forked process: another one ends the run
     is_child = False
     has_children = False

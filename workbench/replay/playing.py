@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.capture import agents, code, humans, outside, running, transcripts
 from workbench.capture.record import run_in_session, write_root_end, write_root_start
 from workbench.replay import divergence as d
-from workbench.replay import guard, normal, outputs, promises, savers, sleeps
+from workbench.replay import frozen, guard, normal, outputs, promises, savers, sleeps
 from workbench.replay.progress import told
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def play(
 
 
 def _played(session: ReplaySession, agent: agents.Agent, call: agents.RootCall) -> running.Ended:
+    source = session.recording
     with ExitStack() as stack:
         stack.enter_context(savers.replaced())
         stack.enter_context(sleeps.skipped())
@@ -115,6 +116,7 @@ def _played(session: ReplaySession, agent: agents.Agent, call: agents.RootCall) 
         stack.callback(outside.replay_ended, session)
         stack.enter_context(guard.guarded(session))
         stack.callback(session.turns.close)
+        stack.enter_context(frozen.as_recorded(source))
         try:
             ended = run_in_session(session, agent.target, call, then=_going_on(session))
         finally:

@@ -11,7 +11,7 @@ from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
 from workbench.errors import CallMissed
 from workbench.replay import divergence as d
-from workbench.replay import given, plausible, savers, turns
+from workbench.replay import frozen, given, plausible, savers, turns
 from workbench.replay.compared import outcome_changes
 from workbench.replay.engine import Engine, Match, Question
 from workbench.replay.gate import Gate
@@ -91,6 +91,8 @@ class ReplaySession(Session):
         self.plausible = Plausible(simulate)
         self._kin = kin
         self.turns = turns.of(self, order)
+        self.clock = frozen.clock_of(recording)
+        self.world = recording.world
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
         self.stopped = False
@@ -304,6 +306,8 @@ class ReplaySession(Session):
                 self._compare(opened, came)
         super().write_end(opened, came, status=status)
         self.turns.ended(opened)  # others may have waited for it
+        if self.clock is not None and opened.answer is not None and opened.answer.source:
+            self.clock.answered(opened.answer.source)
 
     def _compare(self, opened: Opened, came: outcomes.Came) -> None:
         call = self.live.ended(opened, came, perf_counter() - opened.started)

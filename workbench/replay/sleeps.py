@@ -20,19 +20,25 @@ _sleep, _async_sleep = time.sleep, asyncio.sleep
 real_sleep = asyncio.sleep
 
 
-def _skipped() -> bool:
+def _skipped(seconds: float) -> bool:
+    """Say whether nothing is waited for here, but that it is later then."""
     here = scope.current()
-    return here is not None and here.session.skips_sleeps
+    if here is None or not here.session.skips_sleeps:
+        return False
+    clock = getattr(here.session, "clock", None)
+    if clock is not None:
+        clock.slept(seconds)
+    return True
 
 
 @functools.wraps(_sleep)
 def _no_sleep(seconds: float) -> None:
-    _sleep(0 if _skipped() else seconds)
+    _sleep(0 if _skipped(seconds) else seconds)
 
 
 @functools.wraps(_async_sleep)
 async def _no_async_sleep(delay: float, result: Any = None) -> Any:
-    return await _async_sleep(0 if _skipped() else delay, result)
+    return await _async_sleep(0 if _skipped(delay) else delay, result)
 
 
 @contextmanager

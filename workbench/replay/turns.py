@@ -104,10 +104,8 @@ class Declared:
         lasting = was_cancelled(opened)
         await loops.passed(lasting=lasting)
         end = end_of(opened)
-        for _ in range(_ROUNDS):
-            if end is None or self._reached(end):
-                break
-            await loops.passed(lasting=lasting)
+        if end is not None:
+            await self._others_begin(end, lasting=lasting)
         if lasting:
             await loops.cancelled()
 
@@ -119,11 +117,16 @@ class Declared:
     def close(self) -> None:
         """Answer whoever still waits."""
 
-    def _reached(self, end: int) -> bool:
+    async def _others_begin(self, end: int, *, lasting: bool) -> None:
+        """Wait for the calls that had begun before an answer came; they may not come any more."""
         if self._marks is None:
             session = self._session
             self._marks = Marks(session.recording, session.engine.is_asked, ends=False)
-        return self._marks.reached(end)
+        for _ in range(_ROUNDS):
+            if self._marks.reached(end):
+                return
+            await loops.passed(lasting=lasting)
+        self._marks.pass_over(end)
 
 
 class _Waiting:
@@ -178,9 +181,12 @@ class Completed(Declared):
         self._change = 0
         self._waiting: list[_Waiting] = []
         self._last: _Waiting | None = None
+        self._settled: _Waiting | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._threads: set[int] = {threading.get_ident()}
+        self._quiet = quiet.Quiet(session)
+        # those that asked, and the one that plays; a loop where they run one
+        self._threads: dict[int, asyncio.AbstractEventLoop | None] = {threading.get_ident(): None}
 
     def asked(self) -> None:
         """Take note that a recorded call is asked for."""
@@ -237,7 +243,7 @@ class Completed(Declared):
             return None
         one = _Waiting(end, opened, loop)
         with self._changed:
-            self._threads.add(one.ident)
+            self._threads[one.ident] = loop
             same = self._last is None or self._last.work == one.work
             if self._closed or (same and self._order.reached(end)):
                 one.awake = True
@@ -284,32 +290,36 @@ class Completed(Declared):
 
     def _settle(self) -> None:
         """Wait until whoever was answered last has gone as far as it can."""
-        seen = None
-        while not self._over():
+        while self._settled is not self._last and not self._over():
             last = self._last
-            if last is None:
-                return
-            if seen is None or seen[0] is not last:
-                seen = last, quiet.watch(last.ident, last.loop)
-            if self._asks_again(last) or (last.awake and seen[1].is_over()):
-                return
-            seen[1].pause()
+            if last is not None:
+                self._settle_one(last)
+            self._settled = last
 
-    def _asks_again(self, last: _Waiting) -> bool:
-        with self._changed:
-            return any(w.ident == last.ident and w.loop is None for w in self._waiting)
+    def _settle_one(self, last: _Waiting) -> None:
+        settling = quiet.Settling(self._quiet, last.ident, dict(self._threads))
+        while last is self._last and not self._over():
+            with self._changed:
+                if last.awake and settling.is_over(self._waiting_threads()):
+                    return
+                self._changed.wait(settling.pause_s)
+
+    def _waiting_threads(self) -> set[int]:
+        return {one.ident for one in self._waiting if one.loop is None}
 
     def _next(self) -> _Waiting | None:
         """Return whose turn it is; the least of all where nothing moves any more."""
-        still, change = quiet.Still(self._session), self._change
+        still, change = quiet.Still(self._quiet), self._change
         with self._changed:
             while self._waiting:
+                if self._settled is not self._last and not self._over():
+                    return None  # somebody was answered meanwhile
                 found = [one for one in self._waiting if self._order.reached(one.end)]
                 if found or self._over() or self._stands(still):
                     break
                 self._changed.wait(_CHANGE_S)
                 if change != self._change:
-                    still, change = quiet.Still(self._session), self._change
+                    still, change = quiet.Still(self._quiet), self._change
             if not self._waiting:
                 return None
             one = min(found or self._waiting, key=lambda w: w.end)
@@ -321,7 +331,7 @@ class Completed(Declared):
         return one
 
     def _stands(self, still: quiet.Still) -> bool:
-        return still.lasts(self._threads, {w.ident for w in self._waiting if w.loop is None})
+        return still.lasts(self._threads, self._waiting_threads())
 
     def _tell_not_kept(self, one: _Waiting) -> None:
         asked = one.opened.asked

@@ -43,7 +43,7 @@ def test_a_recording_that_sends_nothing_is_kept_alive_and_comes_back_when_lost(s
     with wb.record(store, name="slow") as run:
         agent("why?")
         run_id = run.run_id
-        until(lambda: store.row(run_id)["events"] == 1)
+        until(lambda: store.row(run_id)["events"] == 2)
         with psycopg.connect(server.database.owner_url) as owner:
             owner.execute(HALF_AN_HOUR, [run_id])
         until(lambda: store.row(run_id)["status"] == "running")
@@ -69,7 +69,7 @@ def test_a_cancelled_recording_is_told_goes_on_and_stops_sending(store, caplog):
     told = pytest.warns(RecordingWarning, match="ended by the server while it was recorded")
     with told as warned, wb.record(store) as run:
         agent("first")
-        until(lambda: store.row(run.run_id)["events"] == 1)
+        until(lambda: store.row(run.run_id)["events"] == 2)
         assert not run.cancelled
         store.cancel(run.run_id, reason="too long")
         until(lambda: run.cancelled)
@@ -77,7 +77,7 @@ def test_a_cancelled_recording_is_told_goes_on_and_stops_sending(store, caplog):
         assert agent("third") == "third"
     assert len(warned) == 1
     assert (run.status, run.exception["message"]) == ("cancelled", "too long")
-    assert run.events["event_type"].to_list() == ["run_started", "run_ended"]
+    assert run.events["event_type"].to_list() == ["run_started", "annotated", "run_ended"]
     said = [r.getMessage() for r in caplog.records if "ended by the server" in r.getMessage()]
     assert len(said) == 1
 
@@ -87,7 +87,7 @@ def test_a_recording_learns_of_its_end_by_its_events_as_well(store, monkeypatch)
     told = pytest.warns(RecordingWarning, match="3 later events were not stored")
     with told, wb.record(store) as run:
         agent("first")
-        until(lambda: store.row(run.run_id)["events"] == 1)
+        until(lambda: store.row(run.run_id)["events"] == 2)
         store.end(run.run_id, status="failed")
         agent("second")
         until(lambda: run.cancelled)

@@ -195,7 +195,8 @@ def test_without_rules_nothing_is_changed_and_nothing_is_told(store):
     found = proved(run)
     assert found.redaction == ()
     assert {call.quality for call in found.calls} == {"full"}
-    assert not [e for e in run.event_log() if e.event_type == "annotated"]
+    remarks = [e for e in run.event_log() if e.event_type == "annotated"]
+    assert [parse_body(e).label for e in remarks] == ["world"]
 
 
 # ---- redact=
