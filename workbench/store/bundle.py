@@ -244,6 +244,12 @@ class BundleStore(FolderStore):
         self._gone()
 
 
+def looks_like_one(path: Path) -> bool:
+    """Say whether a file begins as a bundle does."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
 def is_as_written(path: str | os.PathLike[str]) -> bool:
     """Say whether a bundle's bytes are those that `write` makes of its entries, all of them."""
     with tempfile.TemporaryDirectory(prefix="workbench-bundle-") as scratch:
@@ -258,9 +264,8 @@ def _unpack(path: Path, folder: Path) -> Index:
     """Write a bundle's entries into a folder, if it is sound in every respect."""
     if not path.is_file():
         raise UsageError("there is no such file", where=str(path))
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise _no_bundle(path)
+    if not looks_like_one(path):
+        raise _no_bundle(path)
     with _broken_is_malformed(path), zipfile.ZipFile(path) as packed:
         entries = _entries(packed, path)
         index = _index_of(packed, entries, path)
