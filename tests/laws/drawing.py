@@ -1,0 +1,79 @@
+"""Programs for `laws.programs`, and JSON of which one byte was changed, as hypothesis draws them."""
+
+import json
+
+from hypothesis import strategies as st
+from laws.programs import HOWS, KINDS, TRIES
+
+from workbench import hashing
+
+_ANSWERS_WITH_A_COUNT = ("tool", "planner", "validator", "safety")
+
+
+def _leaf(do, *, kinds=KINDS, **more):
+    return st.fixed_dictionaries(
+        {
+            "do": st.just(do),
+            "kind": st.sampled_from(kinds),
+            "says": st.sampled_from("ab"),
+            "uses": st.lists(st.integers(0, 5), max_size=2),
+            "shown": st.booleans(),
+            **more,
+        }
+    )
+
+
+leaves = st.one_of(
+    _leaf("call"),
+    _leaf("fail"),
+    _leaf("retry", fails=st.integers(0, TRIES), tells=st.booleans()),
+    _leaf("poll", kinds=_ANSWERS_WITH_A_COUNT, times=st.integers(1, TRIES)),
+    _leaf("stream", pieces=st.integers(1, 3), take=st.integers(1, 4), breaks=st.booleans()),
+)
+
+
+def _composed(parts):
+    several = st.lists(parts, min_size=2, max_size=3)
+    twins = st.builds(lambda part, times: [part] * times, parts, st.integers(2, 4))
+    return st.one_of(
+        st.builds(lambda inner: {"do": "seq", "parts": inner}, several),
+        st.builds(
+            lambda how, inner: {"do": "par", "how": how, "parts": inner},
+            st.sampled_from(HOWS),
+            several | twins,
+        ),
+    )
+
+
+parts = st.recursive(leaves, _composed, max_leaves=5)
+programs = st.fixed_dictionaries(
+    {"parts": st.lists(parts, min_size=1, max_size=4), "raises": st.booleans()}
+)
+entries = st.sampled_from(["run", "arun"])
+seeds = st.integers(0, 99)
+
+_OTHERS = b"x7 "
+
+
+@st.composite
+def with_another_byte(draw, value, *, within=None):
+    """Draw a JSON value of which one byte was changed: still JSON, and not the same.
+
+    ``within`` is a text of the value that the byte has to lie in.
+    """
+    written = hashing.dumps(value)
+    begin = 0 if within is None else written.index(within.encode())
+    end = len(written) if within is None else begin + len(within.encode())
+    found = [made for at in range(begin, end) for made in _changed_at(written, at)]
+    return draw(st.sampled_from(found))
+
+
+def _changed_at(written, at):
+    for other in _OTHERS:
+        made = written[:at] + bytes([other]) + written[at + 1 :]
+        try:
+            value = json.loads(made)
+        except ValueError:
+            continue
+        if hashing.dumps(value) != written:
+            yield value

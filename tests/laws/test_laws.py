@@ -1,0 +1,178 @@
+"""Laws of replay, over any program: what is the same is found the same, and what was changed is found.
+
+``WORKBENCH_LAW_EXAMPLES`` says how many programs each law is held to.
+"""
+
+import os
+
+import pytest
+from forging import body, changed, forged
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from laws import drawing, programs
+from laws.recorded import OUTPUT, asked_at, named, recorded, replayed, with_payload
+
+from workbench import errors, hashing
+from workbench.replay import isolation
+
+EXAMPLES = int(os.environ.get("WORKBENCH_LAW_EXAMPLES") or 30)
+law = settings(max_examples=EXAMPLES)
+few = settings(max_examples=max(3, EXAMPLES // 30))
+
+cases = st.tuples(drawing.programs, drawing.entries, drawing.seeds)
+
+
+def one_of(data, run):
+    return data.draw(st.sampled_from(sorted(run.pairs)))
+
+
+def first(result):
+    assert not result.identical
+    return result.divergences[0]
+
+
+# ---- what was not changed
+
+
+@law
+@given(cases)
+def test_a_replay_is_identical_and_leaves_its_recording_alone(case):
+    run = recorded(*case)
+    before = run.run.digest
+    for mode in ("exact", "cached"):
+        result = replayed(run.run, mode=mode)
+        assert result.divergences == []
+        assert result.identical
+        assert set(result.matches["match_level"]) == {"exact"}
+        assert result.run.content_root == run.run.content_root
+        assert result.run.status == run.run.status
+    assert run.run.refresh().digest == before
+
+
+@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@few
+@given(cases)
+def test_an_isolated_replay_is_identical(case):
+    run = recorded(*case)
+    result = replayed(run.run, isolate=True)
+    assert result.divergences == []
+    assert result.identical
+    assert result.run.content_root == run.run.content_root
+
+
+@law
+@given(cases)
+def test_a_log_written_anew_without_a_change_replays_identically(case):
+    run = recorded(*case)
+    assert replayed(forged(run.run)).identical
+
+
+@pytest.mark.parametrize("kind", programs.KINDS)
+def test_nothing_can_be_called_when_no_recording_is_made(kind):
+    part = {"do": "call", "kind": kind, "says": "a", "uses": [], "shown": True}
+    with pytest.raises(programs.Poisoned):
+        programs.run({"parts": [part], "raises": False})
+
+
+# ---- a request
+
+
+def other_request(data, run, key, *, signed=True):
+    start, _ = run.pairs[key]
+    request = data.draw(drawing.with_another_byte(body(start)["request"]))
+    made = with_payload(start, {"request": request})
+    if signed:
+        signature = hashing.signature_of(kind=start.kind, name=start.name, request=request)
+        made = changed(made, signature=signature)
+    return forged(run.run, replaced={start.seq: made})
+
+
+@law
+@given(cases, st.data())
+def test_another_byte_in_a_request_is_found_at_that_call(case, data):
+    run = recorded(*case)
+    key = one_of(data, run)
+    found = first(replayed(other_request(data, run, key)))
+    assert named(found, run) == key
+
+
+@law
+@given(cases, st.data())
+def test_another_byte_in_a_request_that_is_not_signed_anew_is_refused(case, data):
+    run = recorded(*case)
+    mutant = other_request(data, run, one_of(data, run), signed=False)
+    with pytest.raises(errors.RecordingIncomplete, match="signature"):
+        replayed(mutant)
+
+
+# ---- what came back
+
+
+def other_end(data, run, key):
+    """Change a byte of what a call's end holds; return the run, and whether an agent is given it.
+
+    An exception is built of its class and arguments, a stream's pieces are in its chunks.
+    """
+    start, end = run.pairs[key]
+    whole = body(end)
+    part = data.draw(st.sampled_from([name for name in ("outcome", "exception") if name in whole]))
+    value = data.draw(drawing.with_another_byte(whole[part]))
+    given = part == "outcome" and not run.chunks_of(start)
+    if part == "exception":
+        given = any(value.get(name) != whole[part].get(name) for name in ("class", "args"))
+    made = with_payload(end, {**whole, part: value})
+    return forged(run.run, replaced={end.seq: made}), given, value
+
+
+def other_piece(data, run, key):
+    chunk = data.draw(st.sampled_from(run.chunks_of(run.pairs[key][0])))
+    whole = body(chunk)
+    pieces = data.draw(drawing.with_another_byte(whole["pieces"]))
+    return forged(run.run, replaced={chunk.seq: with_payload(chunk, {**whole, "pieces": pieces})})
+
+
+def other_message(data, run, key):
+    """Change a byte of a message's text, and its digest wherever it is named."""
+    _, end = run.pairs[key]
+    whole = run.run.bodies()[body(end)["outcome"]["message"]]
+    content = data.draw(drawing.with_another_byte(whole, within=whole["content"]))
+    digest = hashing.digest_of(content)
+    made = with_payload(end, {**body(end), "outcome": {"message": digest}})
+    return forged(run.run, replaced={end.seq: made}, bodies={digest: content})
+
+
+def goes_on(run, key, value):
+    """Say whether a poll goes on after an answer."""
+    return programs.is_waiting((value or {}).get("value")) if run.made[key].do == "poll" else None
+
+
+@law
+@given(cases, st.data())
+def test_another_byte_of_an_outcome_is_found_at_the_first_that_depends_on_it(case, data):
+    run = recorded(*case)
+    key = one_of(data, run)
+    start, end = run.pairs[key]
+    given, value = True, None
+    if "message" in (body(end).get("outcome") or {}):
+        mutant = other_message(data, run, key)
+    elif run.chunks_of(start) and data.draw(st.booleans()):
+        mutant = other_piece(data, run, key)
+    else:
+        mutant, given, value = other_end(data, run, key)
+    result = replayed(mutant)
+    if goes_on(run, key, value) != goes_on(run, key, body(end).get("outcome")):
+        check_length(run, key, result)
+        return
+    expected = run.depending_on(key)
+    if not expected or not given:
+        assert result.identical or named(first(result), run) in expected
+        return
+    assert named(first(result), run) in expected
+
+
+def check_length(run, key, result):
+    """A poll ended sooner or went on: found at what came after it, or at the one poll more."""
+    found = first(result)
+    lane, ordinal = run.position(key)
+    if asked_at(found) != (lane, ordinal + 1):
+        assert named(found, run) in run.after(key) | {OUTPUT}
