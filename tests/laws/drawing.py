@@ -32,22 +32,30 @@ leaves = st.one_of(
 )
 
 
+def _twins(parts):
+    return st.builds(lambda part, times: [part] * times, parts, st.integers(2, 4))
+
+
+def _side_by_side(several):
+    return st.builds(
+        lambda how, inner: {"do": "par", "how": how, "parts": inner}, st.sampled_from(HOWS), several
+    )
+
+
 def _composed(parts):
     several = st.lists(parts, min_size=2, max_size=3)
-    twins = st.builds(lambda part, times: [part] * times, parts, st.integers(2, 4))
-    return st.one_of(
-        st.builds(lambda inner: {"do": "seq", "parts": inner}, several),
-        st.builds(
-            lambda how, inner: {"do": "par", "how": how, "parts": inner},
-            st.sampled_from(HOWS),
-            several | twins,
-        ),
-    )
+    one_by_one = st.builds(lambda inner: {"do": "seq", "parts": inner}, several)
+    return one_by_one | _side_by_side(several | _twins(parts))
 
 
 parts = st.recursive(leaves, _composed, max_leaves=5)
 programs = st.fixed_dictionaries(
     {"parts": st.lists(parts, min_size=1, max_size=4), "raises": st.booleans()}
+)
+programs_with_twins = st.builds(
+    lambda program, twins: {**program, "parts": [twins, *program["parts"]]},
+    programs,
+    _side_by_side(_twins(leaves)),
 )
 entries = st.sampled_from(["run", "arun"])
 seeds = st.integers(0, 99)

@@ -47,6 +47,11 @@ class Recorded:
         start, _ = self.pairs[key]
         return start.lane, start.ordinal
 
+    def alike(self, key):
+        """Return the other calls that asked the same."""
+        asked = self.pairs[key][0].signature
+        return [k for k, (start, _) in self.pairs.items() if k != key and start.signature == asked]
+
     def after(self, *keys):
         """Return the calls that came after any of these."""
         return {key for key, made in self.made.items() if made.past & {*keys}}

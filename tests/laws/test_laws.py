@@ -6,8 +6,8 @@
 import os
 
 import pytest
-from forging import body, changed, forged
-from hypothesis import given, settings
+from forging import body, calls_of, changed, forged
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from laws import drawing, programs
 from laws.recorded import OUTPUT, asked_at, named, recorded, replayed, with_payload
@@ -15,7 +15,7 @@ from laws.recorded import OUTPUT, asked_at, named, recorded, replayed, with_payl
 from workbench import errors, hashing
 from workbench.replay import isolation
 
-EXAMPLES = int(os.environ.get("WORKBENCH_LAW_EXAMPLES") or 30)
+EXAMPLES = int(os.environ.get("WORKBENCH_LAW_EXAMPLES") or 50)
 law = settings(max_examples=EXAMPLES)
 few = settings(max_examples=max(3, EXAMPLES // 30))
 
@@ -98,6 +98,16 @@ def test_another_byte_in_a_request_is_found_at_that_call(case, data):
 
 @law
 @given(cases, st.data())
+def test_another_byte_in_a_request_is_found_at_that_call_in_cached_too(case, data):
+    run = recorded(*case)
+    key = data.draw(st.sampled_from(sorted(run.pairs)))
+    assume(not run.alike(key))
+    found = first(replayed(other_request(data, run, key), mode="cached"))
+    assert named(found, run) == key
+
+
+@law
+@given(cases, st.data())
 def test_another_byte_in_a_request_that_is_not_signed_anew_is_refused(case, data):
     run = recorded(*case)
     mutant = other_request(data, run, one_of(data, run), signed=False)
@@ -119,7 +129,8 @@ def other_end(data, run, key):
     value = data.draw(drawing.with_another_byte(whole[part]))
     given = part == "outcome" and not run.chunks_of(start)
     if part == "exception":
-        given = any(value.get(name) != whole[part].get(name) for name in ("class", "args"))
+        kept = {"args": whole[part]["args"], **value}  # without them its message stands for them
+        given = any(kept.get(name) != whole[part][name] for name in ("class", "args"))
     made = with_payload(end, {**whole, part: value})
     return forged(run.run, replaced={end.seq: made}), given, value
 
@@ -176,3 +187,135 @@ def check_length(run, key, result):
     lane, ordinal = run.position(key)
     if asked_at(found) != (lane, ordinal + 1):
         assert named(found, run) in run.after(key) | {OUTPUT}
+
+
+# ---- whole events
+
+
+def refused_or(replay, mutant):
+    """Return the first difference of an exact replay, or None where the recording is refused."""
+    try:
+        return first(replay(mutant))
+    except (errors.RecordingIncomplete, errors.NotReplayable):
+        return None
+
+
+_TOLD = ("run_started", "call_started", "call_ended", "run_ended")
+
+
+@law
+@given(cases, st.data())
+def test_a_dropped_event_is_refused_or_found_at_its_call(case, data):
+    run = recorded(*case)
+    log = [event for event in run.run.event_log() if event.event_type in _TOLD]
+    event = data.draw(st.sampled_from(log))
+    found = refused_or(replayed, forged(run.run, dropped={event.seq}))
+    if found is not None:
+        assert asked_at(found) == (event.lane, event.ordinal)
+
+
+@law
+@given(cases, st.data())
+def test_a_dropped_call_is_found_where_it_was(case, data):
+    run = recorded(*case)
+    start, end = run.pairs[one_of(data, run)]
+    chunks = {chunk.seq for chunk in run.chunks_of(start)}
+    found = first(replayed(forged(run.run, dropped={start.seq, end.seq, *chunks})))
+    assert asked_at(found) == (start.lane, start.ordinal)
+
+
+@law
+@given(cases, st.data())
+def test_a_doubled_call_is_refused_or_found_where_it_is(case, data):
+    run = recorded(*case)
+    start, end = run.pairs[one_of(data, run)]
+    again = [changed(event, step_id=f"{event.step_id}-again") for event in (start, end)]
+    found = refused_or(replayed, forged(run.run, after={end.seq: again}))
+    if found is not None:
+        assert asked_at(found) == (start.lane, start.ordinal)
+
+
+@law
+@given(cases, st.data())
+def test_swapped_calls_are_found_at_the_first_that_is_in_the_wrong_place(case, data):
+    run = recorded(*case)
+    one, other = one_of(data, run), one_of(data, run)
+    assume(run.pairs[one][0].signature != run.pairs[other][0].signature)
+    swapped = {}
+    for key, place in ((one, other), (other, one)):
+        lane, ordinal = run.position(place)
+        chunks = run.chunks_of(run.pairs[key][0])
+        for event in (*run.pairs[key], *chunks):
+            swapped[event.seq] = changed(event, lane=lane, ordinal=ordinal)
+    found = first(replayed(forged(run.run, replaced=swapped)))
+    later = {key for key in (one, other) if run.made[key].past & {one, other}}
+    assert asked_at(found) in {run.position(key) for key in {one, other} - later}
+
+
+@law
+@given(st.tuples(drawing.programs_with_twins, drawing.entries, drawing.seeds), st.data())
+def test_swapped_outcomes_are_found_at_the_first_that_depends_on_one(case, data):
+    run = recorded(*case)
+    one = one_of(data, run)
+    others = [key for key in run.alike(one) if exchangeable(run, one, key)]
+    assume(others)
+    other = data.draw(st.sampled_from(others))
+    (_, mine), (_, theirs) = run.pairs[one], run.pairs[other]
+    swapped = {
+        mine.seq: changed(mine, payload=theirs.payload),
+        theirs.seq: changed(theirs, payload=mine.payload),
+    }
+    result = replayed(forged(run.run, replaced=swapped))
+    expected = run.depending_on(one, other)
+    assert result.identical == (not expected)
+    if expected:
+        assert named(first(result), run) in expected
+
+
+def exchangeable(run, one, other):
+    """Say whether the agent goes on in the same way if two calls change what they gave back."""
+    if any(run.chunks_of(run.pairs[key][0]) for key in (one, other)):
+        return False
+    came = [body(run.pairs[key][1]) for key in (one, other)]
+    ways = [
+        ("exception" in b, programs.is_waiting((b.get("outcome") or {}).get("value"))) for b in came
+    ]
+    return ways[0] == ways[1]
+
+
+# ---- where a law does not hold yet: the least program that shows it
+
+_TWO = [{"do": "call", "kind": "tool", "says": word, "uses": [], "shown": True} for word in "ab"]
+_POLLS = [{"do": "poll", "kind": "tool", "says": "a", "uses": [], "shown": True, "times": 2}]
+
+
+@pytest.mark.xfail(strict=True, reason="of an event that stands twice the second is passed over")
+@pytest.mark.parametrize("event_type", ["call_started", "call_ended"])
+def test_a_doubled_event_is_refused(event_type):
+    run = recorded({"parts": _TWO, "raises": False}, "run", 0)
+    event = next(e for e in run.run.event_log() if e.event_type == event_type)
+    assert refused_or(replayed, forged(run.run, after={event.seq: [event]})) is None
+
+
+@pytest.mark.xfail(
+    strict=True, reason="calls are read by their numbers, whatever the order of the log"
+)
+def test_calls_of_a_lane_that_swapped_places_in_the_log_are_refused():
+    run = recorded({"parts": _TWO, "raises": False}, "run", 0)
+    (one, _), (other, _) = calls_of(run.run)
+    mutant = forged(run.run, replaced={one.seq: other, other.seq: one})
+    assert refused_or(replayed, mutant) is None
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="of several equal calls in cached the answers move up, and the last is named",
+)
+def test_another_byte_in_the_first_of_two_equal_requests_is_found_there_in_cached():
+    run = recorded({"parts": _POLLS, "raises": False}, "run", 0)
+    (start, _), _ = calls_of(run.run)
+    request = {"arguments": {"request": {"says": "x", "given": []}}}
+    signature = hashing.signature_of(kind="tool", name="tool", request=request)
+    made = changed(with_payload(start, {"request": request}), signature=signature)
+    found = first(replayed(forged(run.run, replaced={start.seq: made}), mode="cached"))
+    assert found.seq == start.seq
