@@ -18,14 +18,19 @@ def calls_of(run):
 
 
 def forged(run, *, replaced=(), dropped=(), after=None, bodies=None):
-    """Return the run with events replaced, dropped, or added behind others (by seq)."""
+    """Return the run with events replaced, dropped, or added behind others (by seq).
+
+    ``bodies`` are pooled messages that join those of the run.
+    """
     replaced, after = dict(replaced), after or {}
     log = []
     for event in run.event_log():
         if event.seq not in dropped:
             log.append(replaced.get(event.seq, event))
         log.extend(after.get(event.seq, ()))
-    return Shelf().forged(run, log, bodies=bodies)
+    made = Shelf().forged(run, log)
+    made.store.bodies(made.run_id).update(bodies or {})
+    return made
 
 
 def changed(event, **fields):

@@ -37,11 +37,8 @@ class Shelf:
     def bodies(self, run_id):
         return self._sinks[run_id].pool
 
-    def forged(self, run, events, *, bodies=None):
-        """Put a run here whose log is another run's, changed; it is numbered and sealed anew.
-
-        ``bodies`` are added to those of the run.
-        """
+    def forged(self, run, events):
+        """Put a run here whose log is another run's, changed; it is numbered and sealed anew."""
         header = msgspec.structs.replace(_Sink.template, name=run.name, agent=run.info["agent"])
         sink = self.writer(header)
         sink.append(
@@ -49,7 +46,7 @@ class Shelf:
                 msgspec.structs.replace(event, writer="forged", writer_seq=number, digest=None)
                 for number, event in enumerate(events, start=1)
             ],
-            {**run.bodies(), **(bodies or {})},
+            run.bodies(),
         )
         return self.run(sink.run_id)
 

@@ -286,7 +286,6 @@ def exchangeable(run, one, other):
 # ---- where a law does not hold yet: the least program that shows it
 
 _TWO = [{"do": "call", "kind": "tool", "says": word, "uses": [], "shown": True} for word in "ab"]
-_POLLS = [{"do": "poll", "kind": "tool", "says": "a", "uses": [], "shown": True, "times": 2}]
 
 
 @pytest.mark.xfail(strict=True, reason="of an event that stands twice the second is passed over")
@@ -305,17 +304,3 @@ def test_calls_of_a_lane_that_swapped_places_in_the_log_are_refused():
     (one, _), (other, _) = calls_of(run.run)
     mutant = forged(run.run, replaced={one.seq: other, other.seq: one})
     assert refused_or(replayed, mutant) is None
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="of several equal calls in cached the answers move up, and the last is named",
-)
-def test_another_byte_in_the_first_of_two_equal_requests_is_found_there_in_cached():
-    run = recorded({"parts": _POLLS, "raises": False}, "run", 0)
-    (start, _), _ = calls_of(run.run)
-    request = {"arguments": {"request": {"says": "x", "given": []}}}
-    signature = hashing.signature_of(kind="tool", name="tool", request=request)
-    made = changed(with_payload(start, {"request": request}), signature=signature)
-    found = first(replayed(forged(run.run, replaced={start.seq: made}), mode="cached"))
-    assert found.seq == start.seq
