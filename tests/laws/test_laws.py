@@ -15,15 +15,15 @@ from laws.recorded import OUTPUT, asked_at, named, recorded, replayed, with_payl
 from workbench import errors, hashing
 from workbench.replay import isolation
 
-EXAMPLES = int(os.environ.get("WORKBENCH_LAW_EXAMPLES") or 50)
+EXAMPLES = int(os.environ.get("WORKBENCH_LAW_EXAMPLES") or 30)
 law = settings(max_examples=EXAMPLES)
 few = settings(max_examples=max(3, EXAMPLES // 30))
 
 cases = st.tuples(drawing.programs, drawing.entries, drawing.seeds)
 
 
-def one_of(data, run):
-    return data.draw(st.sampled_from(sorted(run.pairs)))
+def a_call(data, run):
+    return drawing.one_of(data, sorted(run.pairs))
 
 
 def first(result):
@@ -79,7 +79,7 @@ def test_nothing_can_be_called_when_no_recording_is_made(kind):
 
 def other_request(data, run, key, *, signed=True):
     start, _ = run.pairs[key]
-    request = data.draw(drawing.with_another_byte(body(start)["request"]))
+    request = drawing.with_another_byte(data, body(start)["request"])
     made = with_payload(start, {"request": request})
     if signed:
         signature = hashing.signature_of(kind=start.kind, name=start.name, request=request)
@@ -91,7 +91,7 @@ def other_request(data, run, key, *, signed=True):
 @given(cases, st.data())
 def test_another_byte_in_a_request_is_found_at_that_call(case, data):
     run = recorded(*case)
-    key = one_of(data, run)
+    key = a_call(data, run)
     found = first(replayed(other_request(data, run, key)))
     assert named(found, run) == key
 
@@ -100,7 +100,7 @@ def test_another_byte_in_a_request_is_found_at_that_call(case, data):
 @given(cases, st.data())
 def test_another_byte_in_a_request_is_found_at_that_call_in_cached_too(case, data):
     run = recorded(*case)
-    key = data.draw(st.sampled_from(sorted(run.pairs)))
+    key = a_call(data, run)
     assume(not run.alike(key))
     found = first(replayed(other_request(data, run, key), mode="cached"))
     assert named(found, run) == key
@@ -110,7 +110,7 @@ def test_another_byte_in_a_request_is_found_at_that_call_in_cached_too(case, dat
 @given(cases, st.data())
 def test_another_byte_in_a_request_that_is_not_signed_anew_is_refused(case, data):
     run = recorded(*case)
-    mutant = other_request(data, run, one_of(data, run), signed=False)
+    mutant = other_request(data, run, a_call(data, run), signed=False)
     with pytest.raises(errors.RecordingIncomplete, match="signature"):
         replayed(mutant)
 
@@ -125,8 +125,8 @@ def other_end(data, run, key):
     """
     start, end = run.pairs[key]
     whole = body(end)
-    part = data.draw(st.sampled_from([name for name in ("outcome", "exception") if name in whole]))
-    value = data.draw(drawing.with_another_byte(whole[part]))
+    part = drawing.one_of(data, [name for name in ("outcome", "exception") if name in whole])
+    value = drawing.with_another_byte(data, whole[part])
     given = part == "outcome" and not run.chunks_of(start)
     if part == "exception":
         kept = {"args": whole[part]["args"], **value}  # without them its message stands for them
@@ -136,9 +136,9 @@ def other_end(data, run, key):
 
 
 def other_piece(data, run, key):
-    chunk = data.draw(st.sampled_from(run.chunks_of(run.pairs[key][0])))
+    chunk = drawing.one_of(data, run.chunks_of(run.pairs[key][0]))
     whole = body(chunk)
-    pieces = data.draw(drawing.with_another_byte(whole["pieces"]))
+    pieces = drawing.with_another_byte(data, whole["pieces"])
     return forged(run.run, replaced={chunk.seq: with_payload(chunk, {**whole, "pieces": pieces})})
 
 
@@ -146,7 +146,7 @@ def other_message(data, run, key):
     """Change a byte of a message's text, and its digest wherever it is named."""
     _, end = run.pairs[key]
     whole = run.run.bodies()[body(end)["outcome"]["message"]]
-    content = data.draw(drawing.with_another_byte(whole, within=whole["content"]))
+    content = drawing.with_another_byte(data, whole, within=whole["content"])
     digest = hashing.digest_of(content)
     made = with_payload(end, {**body(end), "outcome": {"message": digest}})
     return forged(run.run, replaced={end.seq: made}, bodies={digest: content})
@@ -161,7 +161,7 @@ def goes_on(run, key, value):
 @given(cases, st.data())
 def test_another_byte_of_an_outcome_is_found_at_the_first_that_depends_on_it(case, data):
     run = recorded(*case)
-    key = one_of(data, run)
+    key = a_call(data, run)
     start, end = run.pairs[key]
     given, value = True, None
     if "message" in (body(end).get("outcome") or {}):
@@ -208,7 +208,7 @@ _TOLD = ("run_started", "call_started", "call_ended", "run_ended")
 def test_a_dropped_event_is_refused_or_found_at_its_call(case, data):
     run = recorded(*case)
     log = [event for event in run.run.event_log() if event.event_type in _TOLD]
-    event = data.draw(st.sampled_from(log))
+    event = drawing.one_of(data, log)
     found = refused_or(replayed, forged(run.run, dropped={event.seq}))
     if found is not None:
         assert asked_at(found) == (event.lane, event.ordinal)
@@ -218,7 +218,7 @@ def test_a_dropped_event_is_refused_or_found_at_its_call(case, data):
 @given(cases, st.data())
 def test_a_dropped_call_is_found_where_it_was(case, data):
     run = recorded(*case)
-    start, end = run.pairs[one_of(data, run)]
+    start, end = run.pairs[a_call(data, run)]
     chunks = {chunk.seq for chunk in run.chunks_of(start)}
     found = first(replayed(forged(run.run, dropped={start.seq, end.seq, *chunks})))
     assert asked_at(found) == (start.lane, start.ordinal)
@@ -228,7 +228,7 @@ def test_a_dropped_call_is_found_where_it_was(case, data):
 @given(cases, st.data())
 def test_a_doubled_call_is_refused_or_found_where_it_is(case, data):
     run = recorded(*case)
-    start, end = run.pairs[one_of(data, run)]
+    start, end = run.pairs[a_call(data, run)]
     again = [changed(event, step_id=f"{event.step_id}-again") for event in (start, end)]
     found = refused_or(replayed, forged(run.run, after={end.seq: again}))
     if found is not None:
@@ -239,7 +239,7 @@ def test_a_doubled_call_is_refused_or_found_where_it_is(case, data):
 @given(cases, st.data())
 def test_swapped_calls_are_found_at_the_first_that_is_in_the_wrong_place(case, data):
     run = recorded(*case)
-    one, other = one_of(data, run), one_of(data, run)
+    one, other = a_call(data, run), a_call(data, run)
     assume(run.pairs[one][0].signature != run.pairs[other][0].signature)
     swapped = {}
     for key, place in ((one, other), (other, one)):
@@ -256,10 +256,10 @@ def test_swapped_calls_are_found_at_the_first_that_is_in_the_wrong_place(case, d
 @given(st.tuples(drawing.programs_with_twins, drawing.entries, drawing.seeds), st.data())
 def test_swapped_outcomes_are_found_at_the_first_that_depends_on_one(case, data):
     run = recorded(*case)
-    one = one_of(data, run)
+    one = a_call(data, run)
     others = [key for key in run.alike(one) if exchangeable(run, one, key)]
     assume(others)
-    other = data.draw(st.sampled_from(others))
+    other = drawing.one_of(data, others)
     (_, mine), (_, theirs) = run.pairs[one], run.pairs[other]
     swapped = {
         mine.seq: changed(mine, payload=theirs.payload),
