@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from workbench import frames, hashing
+from workbench.errors import ArtifactNotFound, RunNotFound
 from workbench.store.ids import new_run_id
 from workbench.store.run import Run
 
@@ -18,6 +19,7 @@ class Shelf:
 
     def __init__(self):
         self._sinks = {}
+        self._artifacts = {}
 
     def writer(self, header):
         sink = _Sink(header)
@@ -25,6 +27,8 @@ class Shelf:
         return sink
 
     def run(self, run_id):
+        if run_id not in self._sinks:
+            raise RunNotFound("no such run", wanted=run_id)
         return Run(self, self.row(run_id))
 
     def row(self, run_id):
@@ -37,18 +41,43 @@ class Shelf:
     def bodies(self, run_id):
         return self._sinks[run_id].pool
 
+    def put_artifact(self, data):
+        self._artifacts[hashing.sha256_hex(data)] = data
+        return hashing.sha256_hex(data)
+
+    def get_artifact(self, sha256):
+        if sha256 not in self._artifacts:
+            raise ArtifactNotFound("no such artifact", wanted=sha256)
+        return self._artifacts[sha256]
+
+    def patch(self, run_id, change):
+        sink = self._sinks[run_id]
+        labels = {**sink.header.labels, **change.labels}
+        sink.header = msgspec.structs.replace(sink.header, labels=labels)
+        return self.row(run_id)
+
+    @staticmethod
+    def header_of(run):
+        return msgspec.structs.replace(_Sink.template, name=run.name, agent=run.info["agent"])
+
     def forged(self, run, events):
         """Put a run here whose log is another run's, changed; it is numbered and sealed anew."""
-        header = msgspec.structs.replace(_Sink.template, name=run.name, agent=run.info["agent"])
-        sink = self.writer(header)
+        sink = self.writer(self.header_of(run))
         sink.append(
-            [
-                msgspec.structs.replace(event, writer="forged", writer_seq=number, digest=None)
-                for number, event in enumerate(events, start=1)
-            ],
+            [_forged(event, number) for number, event in enumerate(events, start=1)],
             run.bodies(),
         )
         return self.run(sink.run_id)
+
+
+def _forged(event, number):
+    payload = event.payload
+    if event.event_type == "run_ended":  # it names the last number of each writer
+        body = msgspec.json.decode(payload)
+        payload = msgspec.Raw(hashing.dumps_in_order({**body, "writers": {"forged": number}}))
+    return msgspec.structs.replace(
+        event, writer="forged", writer_seq=number, payload=payload, digest=None
+    )
 
 
 class _Sink:

@@ -17,6 +17,7 @@ _HOMES = {
     "record": "workbench.capture",
     "Rule": "workbench.redaction",
     "replay": "workbench.replay",
+    "verify": "workbench.replay",
     "fork": "workbench.fork",
     "diff": "workbench.diff",
     "timeline": "workbench.widgets",

@@ -26,6 +26,8 @@ import orjson
 from workbench.schema import EMPTY, Event
 
 SIGNATURE_VERSION = 1
+ROOTS_VERSION = 2
+"""Of what the roots of a run are over; a certificate names it."""
 DEEPEST = 50
 """How many levels of JSON below a recorded value a container may lie: a server takes 64 in all."""
 
@@ -515,8 +517,29 @@ def log_root(digests: Iterable[tuple[str, int, str]]) -> str:
     return merkle_root(bytes.fromhex(digest) for _, _, digest in sorted(digests))
 
 
+def outcome_hash(
+    *,
+    status: str,
+    outcome: Mapping[str, Any] | None,
+    exception: Mapping[str, Any] | None,
+    pieces: Sequence[Any] | None,
+) -> str:
+    """Return the hex sha-256 of what came of a call.
+
+    ``status`` tells a call in flight (``running``) from one that gave null. ``pieces`` are those of
+    a stream, one by one, whenever they came; None is a call that did not stream.
+
+    Examples
+    --------
+    >>> nothing = {"outcome": None, "exception": None, "pieces": None}
+    >>> outcome_hash(status="running", **nothing) == outcome_hash(status="ok", **nothing)
+    False
+    """
+    return digest_of([status, outcome, exception, comparable(pieces)])
+
+
 def content_root(lanes: Mapping[str, Sequence[tuple[str, str]]]) -> str:
-    """Return the root over lanes: lane → (signature, hash of what came back) in ordinal order.
+    """Return the root over lanes: lane → (signature, `outcome_hash`) in ordinal order.
 
     It holds no time, writer, id or mode, so equal runs have equal roots.
     """

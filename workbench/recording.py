@@ -49,8 +49,11 @@ class RecordedCall:
 
     @property
     def outcome_hash(self) -> str:
-        """The hex sha-256 of what came back."""
-        return hashing.digest_of(self.outcome if self.outcome is not None else self.exception)
+        """The hex sha-256 of what came of it: see `workbench.hashing.outcome_hash`."""
+        pieces = None if self.pieces is None else [one for chunk in self.pieces for one in chunk]
+        return hashing.outcome_hash(
+            status=self.status, outcome=self.outcome, exception=self.exception, pieces=pieces
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,8 @@ class Recording:
     """A run, read for replay.
 
     ``lanes`` maps a lane to its calls by ordinal. ``redaction`` tells by what the run was redacted,
-    a layer each; the last ``redacted_later`` of them came in force while it ran.
+    a layer each; the last ``redacted_later`` of them came in force while it ran. ``digests`` are
+    those of the events by ``seq``, ``writers`` the last number of each writer.
     """
 
     calls: tuple[RecordedCall, ...]
@@ -90,6 +94,7 @@ class Recording:
     problems: tuple[Problem, ...] = ()
     chunks: tuple[Any, ...] = ()
     digests: dict[int, str] = field(default_factory=dict)
+    writers: dict[str, int] = field(default_factory=dict)
     roots: int = 1
     redaction: tuple[dict[str, Any], ...] = ()
     redacted_later: int = 0
@@ -148,7 +153,7 @@ class Recording:
 
 
 def content_lanes(calls: Iterable[RecordedCall]) -> dict[str, list[tuple[str, str]]]:
-    """Return lane → (signature, hash of what came back), in order of ordinal."""
+    """Return lane → (signature, hash of what came of it), in order of ordinal."""
     lanes: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for call in sorted(calls, key=lambda c: (c.ordinal, c.seq)):
         lanes[call.lane].append((call.signature, call.outcome_hash))
@@ -281,12 +286,19 @@ class _Reader:
             problems=tuple(sorted(self.problems, key=lambda p: p.seq or 0)),
             chunks=tuple(pieces for _, pieces in sorted(self.chunks, key=lambda c: c[0])),
             digests=self.by_seq,
+            writers=self._last_numbers(),
             roots=self.roots,
             redaction=tuple(one for one in self.redaction if isinstance(one, dict)),
             redacted_later=self.redacted_later,
             resumes=tuple(self.resumes),
             earlier=tuple(self.earlier),
         )
+
+    def _last_numbers(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for writer, number, _ in self.digests:
+            found[writer] = max(number, found.get(writer, 0))
+        return found
 
     def _ended(self, bodies: Mapping[str, dict[str, Any]]) -> schema.RunEnded | None:
         if self.ended is None:
@@ -315,7 +327,7 @@ class _Reader:
             effect=start.effect or "unknown",
             quality=(end.quality if end else None) or start.quality or "full",
             order=start.order or "declared",
-            status=str(end.status) if end else "running",
+            status=str((end and end.status) or "running"),
             request=request,
             outcome=came.outcome,
             exception=came.exception,

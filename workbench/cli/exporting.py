@@ -1,4 +1,4 @@
-"""``export``: runs as a folder of Parquet files."""
+"""``export``: runs as a folder of Parquet files, or one run as a bundle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from workbench.cli.options import AsJson, Target, Workspace, opened
 from workbench.cli.output import emit
+from workbench.errors import UsageError
 
 if TYPE_CHECKING:
     from workbench.store import Run, Store
@@ -19,7 +20,13 @@ def export(
         list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids or sources of runs.")
     ] = None,
     *,
-    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="The folder to make.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="The folder to make.")
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="FILE", help="One file that replays elsewhere."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every run of the store.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier export.")] = False,
     store: Target = None,
@@ -28,12 +35,21 @@ def export(
 ) -> None:
     """Write runs to a folder of Parquet files that opens without any service.
 
+    A bundle is one run with its artifacts, its certificate and its agent's name in one file.
+
     Example:
 
         workbench export 0198f0c2 --to incident-runs
+        workbench export 0198f0c2 --bundle incident.zip
     """
     from workbench.store.export import export as write
 
+    if bundle is not None and to is None:
+        with opened(store, workspace=workspace) as there:
+            _bundle(there, wanted or [], bundle, overwrite=overwrite, as_json=as_json)
+        return
+    if bundle is not None or to is None:
+        raise UsageError("name a folder by --to, or a file by --bundle")
     with opened(store, workspace=workspace) as there:
         chosen = _chosen(there, wanted or [], everything=everything)
         count = _Count(len(chosen))
@@ -42,8 +58,18 @@ def export(
     emit(said, as_json=as_json, text=f"{count.runs} runs in {folder}")
 
 
+def _bundle(store: Store, wanted: list[str], file: Path, *, overwrite: bool, as_json: bool) -> None:
+    from workbench.replay import bundle
+
+    if len(wanted) != 1:
+        raise UsageError("a bundle is of one run", found=f"{len(wanted)} named")
+    run = store.run(wanted[0])
+    made = bundle(run, file, overwrite=overwrite)
+    said = {"run_id": run.run_id, "bundle": str(made)}
+    emit(said, as_json=as_json, text=f"run {run.run_id} in {made}")
+
+
 def _chosen(store: Store, wanted: list[str], *, everything: bool) -> list[Run]:
-    from workbench.errors import UsageError
     from workbench.store import Run
 
     if bool(wanted) == everything:

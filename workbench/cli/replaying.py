@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from workbench.cli.options import AsJson, Target, Workspace, opened
+from workbench.cli.options import AsJson, Target, Workspace, import_from_here, opened, opened_run
 from workbench.cli.output import emit, note
 from workbench.errors import UsageError
 
@@ -28,7 +27,9 @@ _Pairs = Annotated[
 
 
 def replay(
-    run: _Run,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id or source, or a bundle's file.")
+    ],
     *,
     agent: _Agent = None,
     mode: Annotated[Literal["exact", "cached"], typer.Option(help="How calls match.")] = "exact",
@@ -53,9 +54,8 @@ def replay(
     """
     from workbench.replay import replay as replayed
 
-    _import_from_here()
-    with opened(store, workspace=workspace) as there:
-        found = there.run(run)
+    import_from_here()
+    with opened_run(run, store, workspace=workspace) as found:
         apart = _isolation(isolate)
         result = replayed(found, agent, mode=mode, collect=collect, isolate=apart)
         _answer(result, as_json=as_json)
@@ -89,7 +89,7 @@ def fork(
     """
     from workbench.fork import fork as forked
 
-    _import_from_here()
+    import_from_here()
     edits = {} if outcome is None else {"outcome": _outcome(outcome)}
     with opened(store, workspace=workspace) as there:
         prepared = forked(
@@ -150,10 +150,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise UsageError("an effect is TOOL=EFFECT", found=repr(text))
     return name, effect
-
-
-def _import_from_here() -> None:
-    """Let an agent be named from where the command is used, as ``python -m`` would."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)

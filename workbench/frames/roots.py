@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import orjson
 import polars as pl
@@ -18,23 +19,52 @@ def log_root(events: pl.DataFrame) -> str:
 
 
 def content_root(events: pl.DataFrame) -> str:
-    """Return the root over what was asked and what came back, lane by lane.
+    """Return the root over what was asked and what came of it, lane by lane.
 
-    It holds no time, writer, id or mode. A call in flight counts with what came back null.
+    It holds no time, writer, id or mode.
     """
-    return hashing.content_root(content_lanes(calls(events)))
+    return hashing.content_root(content_lanes(events))
 
 
-def content_lanes(calls: pl.DataFrame) -> dict[str, list[tuple[str, str]]]:
-    """Return lane → (signature, sha-256 of outcome or exception), in order of ``ordinal``."""
+def content_lanes(events: pl.DataFrame) -> dict[str, list[tuple[str, str]]]:
+    """Return lane → (signature, `workbench.hashing.outcome_hash`), in order of ``ordinal``."""
     lanes: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    rows = calls.sort("ordinal", "seq", nulls_last=True).select(
-        "lane", "signature", pl.coalesce("outcome", "exception").alias("came_back")
-    )
-    for lane, signature, came_back in rows.iter_rows():
-        lanes[lane or "root"].append((signature or "", _hash(came_back)))
+    pieces = _pieces(events)
+    # an end alone, whose start was never delivered, is no call that could be asked again
+    asked = calls(events).filter(pl.col("seq").ne_missing(pl.col("ended_seq")))
+    for call in asked.sort("ordinal", "seq", nulls_last=True).iter_rows(named=True):
+        came = hashing.outcome_hash(
+            status=call["status"],
+            outcome=_parsed(call["outcome"]),
+            exception=_parsed(call["exception"]),
+            pieces=pieces.get(call["step_id"]),
+        )
+        lanes[call["lane"] or "root"].append((call["signature"] or _signature(call), came))
     return dict(lanes)
 
 
-def _hash(text: str | None) -> str:
-    return hashing.digest_of(None if text is None else orjson.loads(text))
+def _pieces(events: pl.DataFrame) -> dict[str, list[Any]]:
+    """Return step id → the pieces of its stream, in their order."""
+    chunks = events.filter(
+        (pl.col("event_type") == "chunk") & pl.col("step_id").is_not_null()
+    ).sort("seq")
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for step_id, payload in chunks.select("step_id", "payload").iter_rows():
+        found[step_id].append(orjson.loads(payload))
+    return {
+        step_id: [
+            one
+            for chunk in sorted(said, key=lambda chunk: chunk["index"])
+            for one in chunk.get("pieces") or []
+        ]
+        for step_id, said in found.items()
+    }
+
+
+def _parsed(text: str | None) -> Any:
+    return None if text is None else orjson.loads(text)
+
+
+def _signature(call: dict[str, Any]) -> str:
+    request = _parsed(call["request"]) or {}
+    return hashing.signature_of(kind=call["kind"], name=call["name"] or "", request=request)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import formats
-from workbench.errors import FormatError, MalformedFile, ReadOnly, UsageError
+from workbench.errors import Conflict, FormatError, MalformedFile, ReadOnly, UsageError
 from workbench.importers import files, foreign, own
 from workbench.importers.foreign import run_id_of
 from workbench.importers.storing import Storing
@@ -55,6 +55,8 @@ def import_paths(
     ------
     UnknownFormat, MalformedFile
         Nothing could be read at all; the first reason.
+    Conflict
+        Every run's id is taken by one with other events.
     UsageError
         The format is unknown, or a path does not exist.
     ReadOnly
@@ -92,7 +94,7 @@ def refuse_wrong_use(format_name: str, paths: Sequence[Path]) -> None:
 
 def _import(
     format_name: str, paths: list[Path], *, storing: Storing
-) -> list[FormatError | OSError | None]:
+) -> list[FormatError | Conflict | OSError | None]:
     """Import and return, for each file or folder, what made it unreadable, or null."""
     if format_name == "workbench":
         return [own.import_folder(folder, storing=storing) for folder in own.folders(paths)]
@@ -104,10 +106,12 @@ def _import(
     return [foreign.import_file(each, known, storing=storing) for each in found]
 
 
-def _nothing_readable(first: FormatError | OSError, summary: Summary) -> FormatError:
+def _nothing_readable(
+    first: FormatError | Conflict | OSError, summary: Summary
+) -> FormatError | Conflict:
     """Return the first reason, with everything that was skipped among its facts."""
     skipped = summary.as_dict()["skipped"]
-    if isinstance(first, FormatError):
+    if isinstance(first, (FormatError, Conflict)):
         first.facts["skipped"] = skipped
         return first
     where = skipped[0]["file"]

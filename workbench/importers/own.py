@@ -1,4 +1,4 @@
-"""Our own exported folders: ids and events are kept as they are."""
+"""Our own exported folders and bundles: ids and events are kept as they are."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
-from workbench.errors import FormatError, UnknownFormat
+from workbench import hashing
+from workbench.errors import Conflict, FormatError, UnknownFormat
 from workbench.formats import Counts
 from workbench.importers.storing import Ready
 from workbench.schema import RunHeader
-from workbench.store import read
+from workbench.store import BundleStore, read
 from workbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from workbench.importers.storing import Storing
+    from workbench.store import Store
 
 _FACTS = ("name", "agent", "source", "session", "mode", "forked_at", "edits_hash")
 _LINKS = ("parent_run_id", "supersedes")
@@ -26,12 +28,12 @@ _MANIFEST = "manifest.json"
 
 
 def folders(paths: Iterable[Path]) -> list[Path]:
-    """Return the exported folders at or under the paths.
+    """Return the exported folders at or under the paths, and the bundles.
 
     Raises
     ------
     UnknownFormat
-        There is no exported folder at a path.
+        There is no exported folder at a path, and it is no bundle.
     """
     return [folder for path in paths for folder in _at(path)]
 
@@ -39,6 +41,8 @@ def folders(paths: Iterable[Path]) -> list[Path]:
 def _at(path: Path) -> list[Path]:
     if path.name == _MANIFEST:
         return [path.parent]
+    if path.suffix == ".zip" and path.is_file():
+        return [path]
     found = sorted(each.parent for each in path.rglob(_MANIFEST)) if path.is_dir() else []
     if not found:
         raise UnknownFormat(
@@ -50,17 +54,29 @@ def _at(path: Path) -> list[Path]:
     return found
 
 
-def import_folder(folder: Path, *, storing: Storing) -> FormatError | None:
-    """Import the runs of one exported folder; return what made it unreadable, else null."""
+def import_folder(folder: Path, *, storing: Storing) -> FormatError | Conflict | None:
+    """Import the runs of an exported folder or bundle; return why nothing of it was, else null."""
     try:
         with read(folder, verify=True) as exported:
             rows = list(exported.runs().sort("created_at", "run_id").iter_rows(named=True))
-            for run in _parents_first(rows):
-                _import_run(Run(exported, run), folder, storing=storing)
+            if isinstance(exported, BundleStore):
+                _put_artifacts(exported, storing.store)
+            refused = [
+                _import_run(Run(exported, row), folder, storing=storing)
+                for row in _parents_first(rows)
+            ]
     except FormatError as error:
         storing.summary.skip(str(folder), error)
         return error
-    return None
+    return refused[0] if refused and all(refused) else None
+
+
+def _put_artifacts(bundle: BundleStore, store: Store) -> None:
+    """Store what a bundle's runs made; its certificate is one of them."""
+    for sha256 in bundle.held:
+        store.put_artifact(bundle.get_artifact(sha256))
+    if bundle.certificate is not None:
+        store.put_artifact(bundle.certificate)
 
 
 def _parents_first(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -76,7 +92,7 @@ def _parents_first(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield left.pop(run_id)
 
 
-def _import_run(run: Run, folder: Path, *, storing: Storing) -> None:
+def _import_run(run: Run, folder: Path, *, storing: Storing) -> Conflict | None:
     info = run.info
     storing.count(
         Counts(
@@ -87,10 +103,34 @@ def _import_run(run: Run, folder: Path, *, storing: Storing) -> None:
         )
     )
     if storing.has(run.run_id):
-        return
+        differs = _differs(run, storing)
+        if differs is not None:
+            storing.summary.skip(str(folder), differs)
+        return differs
     storing.flush(before=[info[link] for link in _LINKS if info[link]])
     events = [msgspec.structs.replace(e, seq=None, received_at=None) for e in run.event_log()]
     storing.put(Ready(header=_header(run), events=events, bodies=run.bodies(), file=str(folder)))
+    return None
+
+
+def _differs(run: Run, storing: Storing) -> Conflict | None:
+    """Refuse another run under an id that is taken; by rules of redaction it could be the same."""
+    if storing.redacts:
+        return None
+    storing.flush(before=[run.run_id])
+    there = storing.store.manifest(run.run_id)["hashes"]["log_root"]
+    here = hashing.log_root(
+        (event.writer, event.writer_seq, hashing.event_digest(event)) for event in run.event_log()
+    )
+    if there == here:
+        return None
+    return Conflict(
+        "a run of this id is there already, with other events",
+        where=run.run_id,
+        expected=f"log_root {there}",
+        found=here,
+        run_id=run.run_id,
+    )
 
 
 def _header(run: Run) -> RunHeader:

@@ -111,6 +111,11 @@ class Storing:
         """Say whether a run is there and needs nothing more."""
         return self._ended.get(run_id, False)
 
+    @property
+    def redacts(self) -> bool:
+        """Whether what is stored may be other than what was read."""
+        return self._rules is not None and bool(self._rules.rules)
+
     def put(self, ready: Ready) -> None:
         """Store a run soon; waits while many are on their way."""
         header, run_id = ready.header, ready.header.run_id
@@ -118,7 +123,7 @@ class Storing:
             return
         exists = run_id in self._ended
         self._ended[run_id] = True
-        if self._rules is not None and self._rules.rules:
+        if self._rules is not None and self.redacts:
             ready = _redacted(ready, self._rules)
             header = ready.header
         replaces = False

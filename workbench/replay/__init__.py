@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from workbench.replay.bundling import bundle
 from workbench.replay.divergence import Divergence
 from workbench.replay.result import ReplayResult
 from workbench.replay.verb import replay
+from workbench.replay.verify import Verified, verify
 
-__all__ = ["Divergence", "ReplayResult", "replay"]
+__all__ = ["Divergence", "ReplayResult", "Verified", "bundle", "replay", "verify"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from workbench.replay.divergence import Divergence
     from workbench.replay.session import Answered
     from workbench.store.run import Run
@@ -41,6 +44,14 @@ class ReplayResult:
     matches: pl.DataFrame
     certificate: dict[str, Any]
     output: Any = field(default=None, repr=False)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the certificate to a file, for `workbench.verify`, and return its path."""
+        from workbench.replay import certificate
+
+        written = Path(path)
+        written.write_bytes(certificate.dumps(self.certificate))
+        return written
 
     def __str__(self) -> str:
         calls = self.certificate["calls"]

@@ -10,7 +10,7 @@ from workbench import recording as recordings
 from workbench.capture import agents, code
 from workbench.capture.journal import Journal
 from workbench.errors import UsageError
-from workbench.replay import isolation, redacting
+from workbench.replay import isolation, keeping, redacting
 from workbench.replay.certificate import certificate
 from workbench.replay.playing import play
 from workbench.replay.result import ReplayResult, matches
@@ -135,12 +135,13 @@ def result_of(
     proof = certificate(
         played,
         source=source,
-        source_id=run.run_id,
+        source_row=run.info,
         made=recordings.read(made.event_log(), made.bodies()),
-        made_id=made.run_id,
+        made_row=made.info,
         code=now,
         strength=strength,
     )
+    keeping.keep(proof, made)
     return ReplayResult(
         run=made,
         identical=played.identical,

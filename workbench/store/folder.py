@@ -18,7 +18,6 @@ from workbench.store.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
     from types import TracebackType
 
     from workbench.errors import WorkbenchError
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         RunWriter,
     )
 
+CERTIFICATE = "certificate.json"
 COLUMNS: dict[str, frames.Columns] = {
     "runs.parquet": frames.RUNS,
     "events.parquet": {"run_id": pl.String, **frames.EVENTS},
@@ -45,30 +45,8 @@ _Bound = tuple[str, str, Any]
 _IS = {"==": operator.eq, ">": operator.gt, "<": operator.lt}
 
 
-def read(target: str | Path, *, verify: bool = False) -> FolderStore:
-    """Open a folder of exported runs.
-
-    Parameters
-    ----------
-    target
-        A folder, or ``s3://bucket/prefix`` (with the ``AWS_*`` variables).
-    verify
-        Hash every file and compare with the manifest.
-
-    Raises
-    ------
-    UnknownFormat
-        The folder is no export.
-    MalformedFile
-        A file is missing, broken, or not the one that was exported.
-    Unavailable
-        The object store cannot be reached.
-    """
-    return FolderStore(str(target), verify=verify)
-
-
 class FolderStore:
-    """See `read`."""
+    """A folder of exported runs; see `workbench.store.read`."""
 
     read_only = True
     workspace_id = "export"
@@ -166,6 +144,14 @@ class FolderStore:
     def files(self) -> fsspec.AbstractFileSystem:
         """The file system the export lies in."""
         return self._files
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The certificate that lies beside the files of the export, if one does."""
+        try:
+            return bytes(self._files.cat_file(self.path_of(CERTIFICATE)))
+        except FileNotFoundError:
+            return None
 
     def get_artifact(self, sha256: str) -> bytes:
         """Refuse: an export holds no artifacts."""

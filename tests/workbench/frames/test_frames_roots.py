@@ -2,7 +2,7 @@ import msgspec
 from handmade import Log, any_log, short_run
 from hypothesis import given
 
-from workbench import frames, hashing
+from workbench import frames, hashing, recording, schema
 
 
 def roots(log: Log) -> tuple[str, str]:
@@ -49,7 +49,7 @@ def test_another_outcome_gives_another_content_root():
     assert roots(run({"value": 1}))[1] != roots(run({"value": 1.0}))[1]
 
 
-def test_a_lane_is_signature_and_hash_of_what_came_back():
+def test_a_lane_is_signature_and_hash_of_what_came_of_it():
     log = Log()
     log.begin()
     ok = log.start("tool", "x", {"arguments": {}})
@@ -59,15 +59,64 @@ def test_a_lane_is_signature_and_hash_of_what_came_back():
     log.end(failed, raised=raised)
     pending = log.start("tool", "x", {"arguments": {}})
 
+    def came(status, outcome=None, exception=None, pieces=None):
+        return hashing.digest_of([status, outcome, exception, pieces])
+
     lanes = {
         "root": [
-            (ok.signature, hashing.digest_of({"value": "é"})),
-            (pending.signature, hashing.digest_of(None)),
+            (ok.signature, came("ok", {"value": "é"})),
+            (pending.signature, came("running")),
         ],
-        "root/a": [(failed.signature, hashing.digest_of(raised))],
+        "root/a": [(failed.signature, came("error", exception=raised))],
     }
-    assert frames.content_lanes(frames.calls(frames.from_events(log.events))) == lanes
+    assert frames.content_lanes(frames.from_events(log.events)) == lanes
     assert roots(log)[1] == hashing.content_root(lanes)
+
+
+def one_call(*chunks, outcome=None, raised=None, status="ok", ends=True):
+    log = Log()
+    log.begin()
+    asked = log.start("model", "x", {"n": 1})
+    for index, pieces in enumerate(chunks):
+        log.add("chunk", schema.Chunk(index=index, pieces=pieces), step_id=asked.step_id)
+    if ends:
+        log.end(asked, outcome, raised=raised, status=status)
+    return log
+
+
+def test_what_came_of_a_call_is_all_of_it():
+    raised = {"class": "a:B", "message": "", "args": []}
+    runs = [
+        one_call(ends=False),
+        one_call(),
+        one_call(status="cancelled"),
+        one_call(outcome={"value": None}),
+        one_call(outcome={"value": None}, raised=raised, status="error"),
+        one_call(raised=raised, status="error"),
+        one_call(["a", "b"], outcome={"value": "ab"}),
+        one_call(["ab"], outcome={"value": "ab"}),
+        one_call([], outcome={"value": "ab"}),
+        one_call(outcome={"value": "ab"}),
+    ]
+
+    assert len({roots(log)[1] for log in runs}) == len(runs)
+
+
+def test_when_the_pieces_of_a_stream_were_written_changes_nothing():
+    def said(text, own):
+        return {"$type": "message", "$value": {"id": own, "body": {"content": text}}}
+
+    one = one_call([said("a", "1"), said("b", "2")], outcome={"value": "ab"})
+    other = one_call([said("a", "3")], [said("b", "4")], outcome={"value": "ab"})
+
+    assert roots(one)[1] == roots(other)[1]
+
+
+@given(any_log())
+def test_a_recording_and_its_frame_have_the_same_root(log):
+    read = recording.read(log.events, log.bodies)
+
+    assert roots(log) == (read.log_root, read.content_root)
 
 
 def test_calls_count_by_their_ordinal_and_not_by_their_arrival():

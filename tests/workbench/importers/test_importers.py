@@ -2,17 +2,22 @@
 
 import json
 import os
+from random import Random
 
+import msgspec
 import pytest
 from foreign import dojo, dojo_ask, dojo_call, tau2, tau2_run, tau_bench, tau_bench_run
 
+import workbench as wb
 from workbench import hashing
-from workbench.errors import MalformedFile, ReadOnly, UnknownFormat, UsageError
+from workbench.errors import Conflict, MalformedFile, ReadOnly, UnknownFormat, UsageError
+from workbench.examples.support_desk import draw_case
 from workbench.importers import import_paths, run_id_of
 from workbench.redaction import Rule
+from workbench.replay import bundle
 from workbench.schema import RunHeader
 from workbench.store import connect, read
-from workbench.store.export import export
+from workbench.store.export import export, writer
 
 _USER = {"role": "user", "content": "hello"}
 
@@ -334,6 +339,53 @@ def test_exported_runs_keep_their_ids_and_events(server, store, runs_folder, tmp
         assert [c.labels for c in copies] == [run.labels for run in runs]
         assert [c.status for c in copies] == [run.status for run in runs]
         assert [c.messages.rows() for c in copies] == [run.messages.rows() for run in runs]
+
+
+def forged(folder, run):
+    """Export a run under its own id, with one event that says something else, hashed anew."""
+    log = run.event_log()
+    at = next(i for i, event in enumerate(log) if event.event_type == "call_ended")
+    log[at] = hashing.sealed(msgspec.structs.replace(log[at], duration_ms=99.0, digest=None))
+    made = writer(folder, RunHeader(run_id=run.run_id, source=run.source, name=run.name))
+    made.append(log, run.bodies())
+    made.close()
+    return made.folder
+
+
+def test_c14_a_run_id_that_is_taken_by_other_events_is_refused(store, runs_folder, tmp_path):
+    import_paths(store, "agentdojo", [runs_folder])
+    run_id = store.runs()["run_id"][0]
+    run = store.run(run_id)
+    digest = run.digest
+    other = forged(tmp_path / "other", run)
+
+    with pytest.raises(Conflict, match="with other events") as refused:
+        import_paths(store, "workbench", [other])
+    with pytest.raises(Conflict):
+        import_paths(store, "workbench", [bundle(read(other).run(run_id), tmp_path / "o.zip")])
+
+    assert len(refused.value.facts["skipped"]) == 1
+    assert store.run(run_id).digest == digest
+    assert store.runs().height == 2
+    summary = import_paths(store, "workbench", [export([run], tmp_path / "same"), other])
+    assert _counts(summary, "runs", "stored", "changed") == (2, 0, 0)
+    assert "conflict" in summary.skipped[0].reason
+
+
+def test_a_bundle_is_imported_with_its_artifacts_and_its_certificate(server, store, tmp_path):
+    run = wb.record(store, "workbench.examples.support_desk:agent", draw_case(Random(3)).input)
+    result = wb.replay(run)
+    file = bundle(result.run, tmp_path / "run.zip")
+    assert wb.verify(file).ok
+    key = server.make_workspace("another").api_key
+
+    with connect(server.url, key) as there:
+        import_paths(there, "workbench", [file])
+        again = there.run(result.run.run_id)
+        assert again.digest == result.run.digest
+        assert wb.verify(again).ok
+        names = {check.name for check in wb.verify(again).checks}
+    assert {"certificate.digest", "source.log_root", "replay.log_root"} <= names
 
 
 def test_a_damaged_export_is_refused(store, runs_folder, tmp_path):
