@@ -86,7 +86,8 @@ def _changed_at(written, at):
         made = written[:at] + bytes([other]) + written[at + 1 :]
         try:
             value = json.loads(made)
-        except ValueError:
+            is_other = hashing.dumps(value) != written
+        except (ValueError, TypeError):  # no JSON, or a number too large for it
             continue
-        if hashing.dumps(value) != written:
+        if is_other:
             yield value
