@@ -57,6 +57,11 @@ programs_with_twins = st.builds(
     programs,
     _side_by_side(_twins(leaves)),
 )
+programs_with_a_message = st.builds(
+    lambda program, asked: {**program, "parts": [*program["parts"], asked]},
+    programs,
+    _leaf("call", kinds=("model",)),
+)
 entries = st.sampled_from(["run", "arun"])
 seeds = st.integers(0, 99)
 
@@ -76,9 +81,10 @@ def with_another_byte(data, value, *, within=None):
     ``within`` is a text of the value that the byte has to lie in.
     """
     written = hashing.dumps(value)
-    begin = 0 if within is None else written.index(within.encode())
-    end = len(written) if within is None else begin + len(within.encode())
-    return one_of(data, (made for at in range(begin, end) for made in _changed_at(written, at)))
+    part = written if within is None else within.encode()
+    begin, first = written.index(part), data.draw(_PICKS)
+    places = (begin + (first + step) % len(part) for step in range(len(part)))
+    return next(made for at in places for made in _changed_at(written, at))
 
 
 def _changed_at(written, at):
