@@ -18,6 +18,7 @@ import pytest
 import replay_agents as agents
 from langchain_core.messages import SystemMessage
 from langgraph.graph import START, StateGraph
+from shelf import Shelf
 
 import workbench as wb
 
@@ -78,8 +79,9 @@ def consumed(result):
     ],
     ids=["c1_tasks", "c1_threads", "c2", "c3"],
 )
-def test_c1_c2_c3_each_of_several_at_once_gets_its_own_answer(folders, world, side, work):
-    runs = [recorded(folders, side, work) for _ in range(TIMES)]
+def test_c1_c2_c3_each_of_several_at_once_gets_its_own_answer(world, side, work):
+    store = Shelf()
+    runs = [recorded(store, side, work) for _ in range(TIMES)]
     calls, world.poisoned = world.calls, True
     for run, agent in runs:
         result = wb.replay(run, agent)
