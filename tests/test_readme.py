@@ -61,7 +61,8 @@ def test_the_code_runs(environment):
 
 def test_the_commands_run(environment, tmp_path):
     lines = commands("workbench")
-    assert [line.split()[1] for line in lines] == ["import", "runs", "diff", "export", "report"]
+    said = ["import", "runs", "diff", "export", "report", "export", "verify", "replay"]
+    assert [line.split()[1] for line in lines] == said
     runs = []
     for line in lines:
         words = [re.sub(r"^out\b", str(tmp_path), word) for word in shlex.split(line)]

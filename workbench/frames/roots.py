@@ -11,6 +11,8 @@ import polars as pl
 from workbench import hashing
 from workbench.frames.pairs import calls
 
+_TOLD = ("lane", "step_id", "kind", "name", "status", "signature", "outcome", "exception")
+
 
 def log_root(events: pl.DataFrame) -> str:
     """Return the root over all event digests: the integrity of this very recording."""
@@ -32,7 +34,9 @@ def content_lanes(events: pl.DataFrame) -> dict[str, list[tuple[str, str]]]:
     pieces = _pieces(events)
     # an end alone, whose start was never delivered, is no call that could be asked again
     asked = calls(events).filter(pl.col("seq").ne_missing(pl.col("ended_seq")))
-    for call in asked.sort("ordinal", "seq", nulls_last=True).iter_rows(named=True):
+    unsigned = pl.when(pl.col("signature").is_null()).then("request").alias("request")
+    told = asked.sort("ordinal", "seq", nulls_last=True).select(*_TOLD, unsigned)
+    for call in told.iter_rows(named=True):
         came = hashing.outcome_hash(
             status=call["status"],
             outcome=_parsed(call["outcome"]),

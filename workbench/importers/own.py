@@ -13,6 +13,7 @@ from workbench.formats import Counts
 from workbench.importers.storing import Ready
 from workbench.schema import RunHeader
 from workbench.store import BundleStore, read
+from workbench.store.bundle import looks_like_one
 from workbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def folders(paths: Iterable[Path]) -> list[Path]:
 def _at(path: Path) -> list[Path]:
     if path.name == _MANIFEST:
         return [path.parent]
-    if path.suffix == ".zip" and path.is_file():
+    if path.is_file() and looks_like_one(path):
         return [path]
     found = sorted(each.parent for each in path.rglob(_MANIFEST)) if path.is_dir() else []
     if not found:

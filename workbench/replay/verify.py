@@ -103,12 +103,17 @@ def verify(
 
     Examples
     --------
+    >>> store = wb.open("datasets")
     >>> run = store.run(store.runs()["run_id"][0])
     >>> wb.verify(run).ok
     True
     """
     if isinstance(what, Run):
         subject = _Subject(runs={_CALLED: what}, raw=keeping.kept(what), where=what.run_id)
+        named = what.labels.get(keeping.LABEL)
+        if subject.raw is None and named is not None:
+            said = f"{named} is not here, and was not looked at"
+            subject.checks.append(Check(name="certificate", ok=True, found=said))
         return _verified(subject, rerun=rerun, agent=agent, isolate=isolate)
     path = Path(what)
     if not path.is_file():
@@ -117,7 +122,7 @@ def verify(
             where=str(what),
             hint="a run is given as store.run(…), a certificate or bundle by its path",
         )
-    if path.suffix == ".zip":
+    if path.suffix == ".zip" or bundles.looks_like_one(path):
         return _verify_bundle(path, rerun=rerun, agent=agent, isolate=isolate)
     with _beside(path, store) as opened:
         subject = _Subject(raw=path.read_bytes(), where=str(path), store=opened)
@@ -193,7 +198,7 @@ def _verified(subject: _Subject, *, rerun: bool, agent: Any, isolate: bool) -> V
         _find_runs(subject, document)
     read = {side: _check_run(subject, side, document) for side in subject.runs}
     if document is not None:
-        checks += _check_counts(document, read, subject.runs)
+        checks += _check_counts(document, read)
     if rerun:
         if all(check.ok for check in checks):
             checks += check_again(_sides(subject), document, agent=agent, isolate=isolate)
@@ -249,7 +254,15 @@ def _run(store: Store | None, run_id: str) -> Run | None:
         return None
 
 
-def _check_run(subject: _Subject, side: str, document: dict[str, Any] | None) -> Recording | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What was read of a run: its recording, and how many calls say which match level."""
+
+    recording: Recording
+    levels: dict[str, int]
+
+
+def _check_run(subject: _Subject, side: str, document: dict[str, Any] | None) -> _Read | None:
     """Check one run by itself, and against what its certificate says of it."""
     run = subject.runs[side]
     try:
@@ -264,7 +277,10 @@ def _check_run(subject: _Subject, side: str, document: dict[str, Any] | None) ->
         said = document[side]
         found += [same(name, said.get(name), value) for name, value in now.items()]
     subject.checks += [_named(side, check) for check in found]
-    return read
+    if read is None:
+        return None
+    levels = Counter(str(e.match_level) for e in log if e.event_type == "call_started")
+    return _Read(recording=read, levels=dict(sorted(levels.items())))
 
 
 def _named(side: str, check: Check) -> Check:
@@ -285,20 +301,16 @@ def _check_artifacts(run: Run, log: list[Any]) -> list[Check]:
     return [Check(name="artifacts", ok=True)]
 
 
-def _check_counts(
-    document: dict[str, Any], read: dict[str, Recording | None], runs: dict[str, Run]
-) -> list[Check]:
+def _check_counts(document: dict[str, Any], read: dict[str, _Read | None]) -> list[Check]:
     """Check what a certificate counts against the runs themselves."""
     checks = []
-    source = read.get("source")
+    source, made = read.get("source"), read.get("replay")
     if source is not None:
         recorded = document["calls"]["recorded"]
-        checks.append(same("calls", recorded, len(source.calls)))
-    if read.get("replay") is not None:
-        started = (e for e in runs["replay"].event_log() if e.event_type == "call_started")
-        levels = Counter(str(event.match_level) for event in started)
-        checks.append(same("match_levels", document["match_levels"], dict(sorted(levels.items()))))
-    if document["identical"] and document["mode"] == "exact":
-        roots = [document[side]["content_root"] for side in ("source", "replay")]
+        checks.append(same("calls", recorded, len(source.recording.calls)))
+    if made is not None:
+        checks.append(same("match_levels", document["match_levels"], made.levels))
+    if document["identical"] and document.get("mode") == "exact":
+        roots = [(document[side] or {}).get("content_root") for side in ("source", "replay")]
         checks.append(same("identical", *roots))
     return checks

@@ -44,6 +44,7 @@ MOST_BYTES = 8 * 2**30
 
 _PARTS = frozenset((manifest.NAME, *manifest.FILES, CERTIFICATE, AGENT))
 _ARTIFACTS = "artifacts/"
+_MAGIC = b"PK"
 _LARGEST_INDEX = 2**24
 _BLOCK = 2**20
 _BROKEN = (
@@ -243,6 +244,12 @@ class BundleStore(FolderStore):
         self._gone()
 
 
+def looks_like_one(path: Path) -> bool:
+    """Say whether a file begins as a bundle does."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
 def is_as_written(path: str | os.PathLike[str]) -> bool:
     """Say whether a bundle's bytes are those that `write` makes of its entries, all of them."""
     with tempfile.TemporaryDirectory(prefix="workbench-bundle-") as scratch:
@@ -257,6 +264,8 @@ def _unpack(path: Path, folder: Path) -> Index:
     """Write a bundle's entries into a folder, if it is sound in every respect."""
     if not path.is_file():
         raise UsageError("there is no such file", where=str(path))
+    if not looks_like_one(path):
+        raise _no_bundle(path)
     with _broken_is_malformed(path), zipfile.ZipFile(path) as packed:
         entries = _entries(packed, path)
         index = _index_of(packed, entries, path)
@@ -318,7 +327,7 @@ def _index_of(packed: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], path
     entry = entries.get(INDEX)
     where = f"{path}: {INDEX}"
     if entry is None:
-        raise UnknownFormat("this is no bundle", where=str(path), expected=f"a zip with {INDEX}")
+        raise _no_bundle(path)
     if entry.file_size > _LARGEST_INDEX:
         raise MalformedFile("the index is too large", where=where, found=entry.file_size)
     raw = packed.read(entry)
@@ -337,6 +346,16 @@ def _index_of(packed: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo], path
         return msgspec.convert(probe, Index)
     except (msgspec.MsgspecError, rfc8785.CanonicalizationError) as error:
         raise MalformedFile("the index cannot be read", where=where, found=str(error)) from error
+
+
+def _no_bundle(path: Path) -> UnknownFormat:
+    return UnknownFormat(
+        "this is neither a folder of exported runs nor a bundle",
+        where=str(path),
+        expected=f"a folder with {manifest.NAME}, or a zip with {INDEX}",
+        found="a file",
+        hint="`workbench export RUN --bundle FILE` makes one",
+    )
 
 
 def _compare(where: str, found: list[str], expected: list[str]) -> None:

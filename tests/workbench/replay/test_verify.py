@@ -307,6 +307,17 @@ def test_a_certificate_alone_proves_nothing(result, tmp_path):
     assert failed(wb.verify(path, store=Shelf())) == {"runs"}
 
 
+def test_a_certificate_that_the_store_lost_is_told_and_the_run_is_held_to_itself(run, tmp_path):
+    shelf = Shelf()
+    sink = shelf.writer(shelf.header_of(run))
+    sink.append(run.event_log(), run.bodies())
+    shelf.patch(sink.run_id, RunPatch(labels={keeping.LABEL: "0" * 64}))
+    verified = wb.verify(shelf.run(sink.run_id))
+
+    assert verified.ok
+    assert "is not here" in str(verified)
+
+
 # ---- counterfeits
 
 
