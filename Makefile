@@ -36,7 +36,7 @@ soak: $(READY)
 	@WORKBENCH_FAULT_TIMES=200 $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults
 
 laws: $(READY)
-	@WORKBENCH_LAW_EXAMPLES=2000 $(BIN)/python -m pytest -n 2 tests/laws
+	@WORKBENCH_LAW_EXAMPLES=500 $(BIN)/python -m pytest -n 2 tests/laws
 
 check-s3: $(READY)
 	@sh tests/install-ceph.sh
