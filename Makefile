@@ -5,7 +5,7 @@ READY := .venv/.ready
 OUT ?= out
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: install demo test bench soak lab lint check-s3 stop clean
+.PHONY: install demo test bench soak laws lab lint check-s3 stop clean
 
 install: $(READY)
 
@@ -34,6 +34,9 @@ soak: $(READY)
 	@WORKBENCH_LANE_RUNS=50 $(BIN)/python -m pytest tests/workbench/capture -k equal_runs
 	@sh tests/install-faketime.sh
 	@WORKBENCH_FAULT_TIMES=200 $(BIN)/python -m pytest -n 2 --dist loadfile tests/faults
+
+laws: $(READY)
+	@WORKBENCH_LAW_EXAMPLES=500 $(BIN)/python -m pytest -n 2 tests/laws
 
 check-s3: $(READY)
 	@sh tests/install-ceph.sh

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from forging import body, calls_of, changed, forged
 from shelf import Shelf
 
 import workbench as wb
@@ -48,37 +49,7 @@ def rng(request):
     return random.Random(f"{SEED}{request.node.name}")
 
 
-# ---- the log as calls, and back
-
-
-def calls_of(run):
-    """Return the recorded calls in order of seq, each as its two events."""
-    started, pairs = {}, []
-    for event in run.event_log():
-        if event.event_type == "call_started":
-            started[event.step_id] = event
-            pairs.append(event.step_id)
-    ended = {e.step_id: e for e in run.event_log() if e.event_type == "call_ended"}
-    return [(started[step], ended[step]) for step in pairs if step in ended]
-
-
-def forged(run, *, replaced=(), dropped=(), after=None):
-    """Return the run with events replaced, dropped, or added behind others (by seq)."""
-    replaced, after = dict(replaced), after or {}
-    log = []
-    for event in run.event_log():
-        if event.seq not in dropped:
-            log.append(replaced.get(event.seq, event))
-        log.extend(after.get(event.seq, ()))
-    return Shelf().forged(run, log)
-
-
-def changed(event, **fields):
-    return msgspec.structs.replace(event, **fields)
-
-
-def body(event):
-    return msgspec.json.decode(event.payload)
+# ---- what a replay says
 
 
 def verdict(run, agent=AGENT):
