@@ -10,17 +10,24 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAMED = 2  # a name and a version
 _INSTALLED = ("site-packages", "dist-packages")
 
 
-def fingerprint(agent: Any, *, entry_point: str | None) -> dict[str, Any]:
+def fingerprint(
+    agent: Any, *, entry_point: str | None, distributions: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return ``{agent, root, modules, functions, distributions}`` of an agent.
 
     ``modules`` maps every loaded module under the agent's root to the sha-256 of its source; the
     root is the folder of the module that defines the agent. ``functions`` are the agent's own
-    functions by name, hashed by their code, for agents that no file defines.
+    functions by name, hashed by their code, for agents that no file defines. ``distributions``
+    are found out unless they are given.
     """
     functions = list(_functions(agent))
     module = home_of(agent) or (entry_point or "").partition(":")[0]
@@ -30,7 +37,7 @@ def fingerprint(agent: Any, *, entry_point: str | None) -> dict[str, Any]:
         "agent": module,
         "modules": _modules(root),
         "functions": {name: _code_hash(function) for name, function in functions},
-        "distributions": dict(_distributions()),
+        "distributions": dict(_distributions() if distributions is None else distributions),
     }
     return {key: value for key, value in found.items() if value}
 
@@ -125,16 +132,34 @@ def _constant(value: Any) -> str:
     return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
 
 
+def distributions() -> dict[str, str]:
+    """Return the installed distributions a recording may depend on, and their versions."""
+    return dict(_distributions())
+
+
 @functools.cache
 def _distributions() -> tuple[tuple[str, str], ...]:
-    """Return the installed distributions a recording may depend on, and their versions."""
     found = {}
     for distribution in metadata.distributions():
-        name = distribution.metadata["Name"]
+        name, version = _named(distribution)
         if name:
-            found[name.lower().replace("_", "-")] = distribution.version
+            found[name.lower().replace("_", "-")] = version
     found["python"] = platform.python_version()
     return tuple(sorted(found.items()))
+
+
+def _named(distribution: metadata.Distribution) -> tuple[str, str]:
+    """Return (name, version) from the lines that say them: to parse all it says takes long."""
+    said: dict[str, str] = {}
+    for line in (distribution.read_text("METADATA") or "").splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key in ("Name", "Version"):
+            said[key] = value.strip()
+        if len(said) == _NAMED or not line:
+            break
+    if len(said) == _NAMED:
+        return said["Name"], said["Version"]
+    return distribution.metadata["Name"] or "", distribution.version
 
 
 def differences(recorded: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:

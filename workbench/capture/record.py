@@ -27,7 +27,6 @@ from workbench.capture.session import Session
 from workbench.errors import StoreError
 from workbench.redaction import Wanted
 from workbench.schema import RunHeader
-from workbench.store.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from workbench.capture.session import OnError
     from workbench.schema import Effect
     from workbench.store.protocol import RunWriter, Store
+    from workbench.store.run import Run
 
 
 _NAMED = 5
@@ -280,6 +280,8 @@ def record(
 
 def run_of(store: Store, header: RunHeader, session: Session, run_id: str, *, status: str) -> Run:
     """Return a recorded run, to be read later where the store cannot show it yet."""
+    from workbench.store.run import Run  # with all that reads runs
+
     # Whoever could not be reached is not asked again: it would hold the agent's host.
     if session.journal.error is None or session.journal.ended:
         with suppress(StoreError):  # it went away this moment

@@ -20,7 +20,6 @@ from workbench.schema import RunHeader
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workbench.capture import agents
     from workbench.fork.session import OnMiss, Rest
     from workbench.recording import RecordedCall, Recording
     from workbench.replay.result import ReplayResult
@@ -93,7 +92,7 @@ def fork(
         recording=source,
         at=_call_at(source, at),
         edits=editing.checked(edits),
-        agent=replaying.agent_of(run, source, agent),
+        agent=agent if isolate else replaying.agent_of(run, source, agent),
         rest=rest,
         on_miss=on_miss,
         effects=dict(effects or {}),
@@ -117,13 +116,16 @@ def _call_at(source: Recording, at: int) -> RecordedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fork:
-    """A fork that is ready to run; look at its `plan` first."""
+    """A fork that is ready to run; look at its `plan` first.
+
+    ``agent`` was found already, but for an isolated fork: that finds it in its own process.
+    """
 
     source: Run
     recording: Recording
     at: RecordedCall
     edits: dict[str, Any]
-    agent: agents.Agent
+    agent: Any
     rest: Rest
     on_miss: OnMiss
     effects: dict[str, Any]
@@ -156,7 +158,6 @@ class Fork:
             As of `workbench.replay`; a miss or a refused tool ends the new run with status
             ``diverged`` and stands in its ``divergences``.
         """
-        now = code.fingerprint(self.agent.target, entry_point=self.agent.entry_point)
         options: dict[str, Any] = {
             "at": self.at.seq,
             "edits": self.edits,
@@ -166,9 +167,7 @@ class Fork:
             "redact": redacting.wanted_for(self.recording, self.source.store, self.redact),
         }
         if self.isolate:
-            isolation.require(self.agent)
             job = isolation.Job(
-                agent=str(self.agent.entry_point),
                 session="workbench.fork.session:from_options",
                 options={
                     **options,
@@ -176,11 +175,15 @@ class Fork:
                     "redact": redacting.sent(options["redact"]),
                 },
             )
-            away = isolation.play(job, self.source)
-            target = target_of(self.source, self._header(now), into=self.into)
-            played = isolation.stored(away, target.sink)
+            with isolation.started(self.source, self.agent) as child:
+                now = child.imported()
+                header = self._header(child.agent, now)
+                target = target_of(self.source, header, into=self.into)
+                played = child.play(job, self.source, target.sink)
         else:
-            target = target_of(self.source, self._header(now), into=self.into)
+            now = code.fingerprint(self.agent.target, entry_point=self.agent.entry_point)
+            header = self._header(self.agent.entry_point, now)
+            target = target_of(self.source, header, into=self.into)
             session = ForkSession(Journal(target.sink), self.recording, **options)
             played = play(session, self.recording, self.agent, now=now)
         return replaying.result_of(
@@ -189,16 +192,20 @@ class Fork:
             self.recording,
             target=target,
             now=now,
-            strength="isolated" if self.isolate else "guarded",
+            strength=self._strength,
         )
 
-    def _header(self, now: dict[str, Any]) -> RunHeader:
+    @property
+    def _strength(self) -> str:
+        return "isolated" if self.isolate else "guarded"
+
+    def _header(self, agent: str | None, now: dict[str, Any]) -> RunHeader:
         labels: dict[str, Any] = {"fork_of": self.source.run_id}
-        if not replaying.has_baseline(self.source, self.recording, now):
+        if not replaying.has_baseline(self.source, self.recording, now, strength=self._strength):
             labels["unbaselined"] = True
         return RunHeader(
             name=self.source.name,
-            agent=self.agent.entry_point,
+            agent=agent,
             labels=labels,
             mode="live" if self.rest == "live" else "cached",
             parent_run_id=self.source.run_id

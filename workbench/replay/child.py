@@ -1,52 +1,92 @@
-"""The child of an isolated replay: an order comes in by standard input, the answer goes out."""
+"""The child of an isolated replay: it imports the agent itself and plays it, with no way out.
+
+A recording and an order come in by a pipe (`pipes`); what happens goes out as it happens.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
+import signal
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
+from workbench import ours
+from workbench.errors import NotReplayable, WorkbenchError
+from workbench.replay import pipes, sealing
 
-from workbench import hashing
-from workbench import recording as recordings
-from workbench.capture import agents, code, values
-from workbench.capture.journal import Journal
-from workbench.errors import WorkbenchError
-from workbench.replay import sealing
-from workbench.replay.playing import play
-from workbench.schema import Event, parse_event
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from workbench.capture.agents import Agent
+    from workbench.replay.playing import Played
+    from workbench.schema import Event
 
 
-class Kept:
-    """Keeps what a journal appends, in memory."""
+class Outlet:
+    """Sends out of the process what a journal appends."""
 
     run_id = ""
 
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.bodies: dict[str, Any] = {}
+    def __init__(self, ends: pipes.Ends) -> None:
+        self._ends = ends
 
-    def append(self, events: Any, bodies: Any = None) -> None:
-        """Take a batch."""
-        self.events += list(events)
-        self.bodies.update(bodies or {})
+    def append(self, events: Sequence[Event], bodies: Mapping[str, Any] | None = None) -> None:
+        """Send a batch."""
+        self._ends.send(pipes.batch(events, bodies or {}))
 
     def close(self) -> None:
         """Nothing is open."""
 
 
-def answer(order: dict[str, Any]) -> dict[str, Any]:
-    """Play what was ordered and return it as JSON."""
-    source = recordings.read([parse_event(e.encode()) for e in order["events"]], order["bodies"])
-    agent = agents.find_agent(order["agent"])
-    module, _, factory = order["session"].partition(":")
-    kept = Kept()
-    session = getattr(import_module(module), factory)(Journal(kept), source, order["options"])
-    now = code.fingerprint(agent.target, entry_point=agent.entry_point)
-    played = play(session, source, agent, now=now)
+def serve(ends: pipes.Ends) -> pipes.Message:
+    """Import the agent, play it as ordered, and return what is left to say."""
+    from workbench.capture import agents, code
+
+    wanted = ends.receive()
+    if not isinstance(wanted, pipes.Agent):
+        raise TypeError(f"an agent was to come first, not {wanted!r}")
+    agent = agents.find_agent(wanted.name)
+    if ends.forked:  # in the middle of being imported: what follows is not for this process
+        os._exit(0)
+    now = code.fingerprint(
+        agent.target, entry_point=agent.entry_point, distributions=wanted.distributions
+    )
+    ends.send(pipes.Ready(code=now))
+    return pipes.Answer(played=_told(_played(ends, agent, now)))
+
+
+def _played(ends: pipes.Ends, agent: Agent, now: dict[str, Any]) -> Played:
+    from workbench import recording as recordings
+    from workbench.capture.journal import Journal
+    from workbench.replay.playing import play
+
+    events: list[Event] = []
+    bodies: dict[str, Any] = {}
+    order = ends.receive()
+    while isinstance(order, pipes.Batch):
+        events += order.events
+        bodies.update(order.bodies)
+        order = ends.receive()
+    if not isinstance(order, pipes.Order):
+        raise TypeError(f"an order was to come, not {order!r}")
+    ours.started(lambda: _end_with(ends), name="workbench-parent")
+    source = recordings.read(events, bodies)
+    module, _, factory = order.session.partition(":")
+    session = getattr(import_module(module), factory)(Journal(Outlet(ends)), source, order.options)
+    return play(
+        session,
+        source,
+        agent,
+        now=now,
+        progress=lambda done, total: ends.send(pipes.Progress(done=done, total=total)),
+    )
+
+
+def _told(played: Played) -> dict[str, Any]:
+    from workbench.capture import values
+
     return {
         "mode": played.mode,
         "identical": played.identical,
@@ -54,26 +94,46 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
         "notices": [values.freeze(found.as_dict())[0] for found in played.notices],
         "answered": [asdict(row) for row in played.answered],
         "unconsumed": played.unconsumed,
-        "normalisers": played.normalisers,
+        "normalisers": values.freeze(played.normalisers)[0],
         "output": values.freeze(played.output)[0],
-        "events": [msgspec.json.encode(event).decode() for event in kept.events],
-        "bodies": kept.bodies,
     }
+
+
+def _end_with(ends: pipes.Ends) -> None:
+    """End this process and those it started when nobody waits for it any more."""
+    with suppress(OSError):
+        try:
+            while True:
+                ends.receive()
+        except EOFError:
+            os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:
     """Answer one order, with no way out."""
     sealing.seal()
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the agent prints must not mix with the answer
-    order = msgspec.json.decode(sys.stdin.buffer.read())
-    sys.path[:] = order["path"]
+    ends = pipes.Ends()
     try:
-        found = answer(order)
+        left = serve(ends)
     except WorkbenchError as error:
-        found = {"problem": error.as_problem()}
-    out.write(hashing.dumps(values.freeze(found)[0]))
-    out.close()
+        left = _problem(error)
+    except (SystemExit, KeyboardInterrupt) as error:
+        left = _problem(
+            NotReplayable(
+                "the agent ended the process it was replayed in",
+                found=repr(error),
+                hint="let it return, or raise an exception",
+            )
+        )
+    ends.send(left)
+    # what the agent left running must not keep an answered replay waiting
+    os._exit(0)
+
+
+def _problem(error: WorkbenchError) -> pipes.Problem:
+    from workbench.capture import values
+
+    return pipes.Problem(problem=values.freeze(error.as_problem())[0])
 
 
 if __name__ == "__main__":

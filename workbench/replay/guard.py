@@ -1,7 +1,9 @@
 """No new connection and no new process from Python while a replay runs.
 
 One audit hook for the process, installed once and idle between replays. It cannot see a connection
-that was open before, nor what a C library does: that is what `isolate=True` is for.
+that was open before, nor what a C library does: that is what `isolate=True` is for. A call that a
+replay makes live has a permit (`permit`): it and the threads and tasks that it starts may connect,
+while all else stays refused.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from workbench.errors import LiveCallBlocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from workbench.capture.session import Opened
 
 _CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind"})
 _RESOLVING = frozenset(
@@ -44,6 +48,7 @@ _lock = threading.Lock()
 _installed = False
 _active: list[Any] = []
 _replaying: list[int] = []  # the threads that replay: a kernel may run a cell in any of its own
+_permitted: dict[str, tuple[Any, str]] = {}  # open live calls: step → session, path of its place
 
 
 def _hook(event: str, arguments: Any) -> None:
@@ -52,6 +57,8 @@ def _hook(event: str, arguments: Any) -> None:
     if ours.is_running() or _is_framework_s(threading.current_thread()):
         return
     here = scope.current()
+    if here is not None and is_permitted(here):
+        return
     for session in _active:
         session.refused_outside(event, here is not None and here.session is session)
     raise LiveCallBlocked(
@@ -115,3 +122,34 @@ def lift(session: Any) -> None:
     with _lock:
         if session in _active:
             _active.remove(session)
+        for step_id in [step for step, (owner, _) in _permitted.items() if owner is session]:
+            del _permitted[step_id]
+
+
+# ---- live calls
+
+
+def permit(opened: Opened) -> None:
+    """Let a call that is made live connect and start processes, until `revoke` ends that.
+
+    What it starts may do so too: threads and tasks that it spawns are in its lane or below it.
+    """
+    with _lock:
+        _permitted[opened.step_id] = (opened.session, opened.place.path)
+
+
+def revoke(opened: Opened) -> None:
+    """End a call's permit, where it has one: what it left running is refused from now on."""
+    with _lock:
+        _permitted.pop(opened.step_id, None)
+
+
+def is_permitted(here: scope.Scope) -> bool:
+    """Say whether code in a scope belongs to a live call that has not come back yet."""
+    if not here.in_call:
+        return False
+    path = here.place.path
+    return any(
+        here.session is session and (path == allowed or path.startswith(f"{allowed}/"))
+        for session, allowed in list(_permitted.values())
+    )

@@ -2,53 +2,63 @@
 
 The child lives in an empty network namespace, with an environment of a few harmless variables, and
 the kernel refuses it sockets that have a path (`sealing`): so no connection opened before, no C
-library and no credential gets out.
+library and no credential gets out. It imports the agent itself, and what happens in it comes home
+as it happens.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import os
+import selectors
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from workbench.capture import agents, values
-from workbench.errors import NotReplayable, WorkbenchError
-from workbench.replay import sealing
+from workbench import ours, schema
+from workbench.capture import agents, code, values
+from workbench.capture.exceptions import to_record
+from workbench.capture.journal import Journal
+from workbench.errors import NotReplayable, UsageError, WorkbenchError
+from workbench.replay import pipes, sealing
 from workbench.replay.divergence import Divergence
 from workbench.replay.playing import Played
 from workbench.replay.session import Answered
-from workbench.schema import parse_event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from workbench.replay.progress import Tell
+    from workbench.schema import Event
     from workbench.store.protocol import RunWriter
     from workbench.store.run import Run
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONHASHSEED", "VIRTUAL_ENV")
 _UNSHARE = ("unshare", "-c", "-n")
-_CHILD = ("-m", "workbench.replay.child")
+_CHILD = ("-c", "from workbench.replay.child import main; main()")
+_FROM_HERE = "import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]; "
+_HEAD = 20  # events: what is said of the agent's world stands at the beginning
+_PART = 1000  # events in one message
+_TICK_S = 0.1
+_AT_ONCE = 1 << 16
+_LAST_WORDS = 8192  # bytes that are kept of what the child says on standard error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What the child plays: the agent's importable name, and a session made of options."""
+    """What the child plays: a session made of options, by its importable name."""
 
-    agent: str
     session: str
     options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Away:
-    """What came back from a child, as it was sent."""
-
-    answer: dict[str, Any]
 
 
 @functools.cache
@@ -60,77 +70,326 @@ def possible() -> bool:
     return made.returncode == 0
 
 
-def require(agent: agents.Agent) -> None:
-    """Refuse what cannot be isolated.
+def require(agent: agents.Agent | str, *, live: bool = False) -> str:
+    """Return the name by which a child imports an agent, or refuse what cannot be isolated.
+
+    Parameters
+    ----------
+    agent
+        The agent, or its name: then nothing of it is imported here.
+    live
+        Whether any call might have to be made live.
 
     Raises
     ------
     NotReplayable
         No namespace can be made here, or the agent cannot be imported by name in a new process.
+    UsageError
+        Something is to be called live, and nothing leads out of the child.
     """
+    if live:
+        raise UsageError(
+            "an isolated replay calls nothing live",
+            hint="replay without isolate, or answer every call from the recording",
+        )
     if not possible():
         raise NotReplayable(
             "no empty network namespace can be made here",
             hint="replay without isolate: the guard refuses every new connection from Python",
         )
-    name = agent.entry_point
+    name = agent if isinstance(agent, str) else agent.entry_point
     if name is None or name.startswith("__main__:"):
         raise NotReplayable(
             "an isolated replay imports the agent in a process of its own",
             hint="put it in a module and name it: module:attribute",
         )
-    if agents.find_agent(name).target is not agent.target:
+    if not isinstance(agent, str) and agents.find_agent(name).target is not agent.target:
         raise NotReplayable(
             f"{name} is another object than the agent that was given",
             hint="name the agent instead: module:attribute",
         )
+    return name
 
 
-def play(job: Job, run: Run) -> Away:
-    """Play a run in a child process; nothing is stored yet.
+def started(
+    run: Run, agent: Any = None, *, live: bool = False, timeout: float | None = None
+) -> Child:
+    """Start the child that will replay a run; it imports the agent meanwhile.
+
+    Parameters
+    ----------
+    run
+        The recorded run.
+    agent
+        The agent or ``module:attribute``; default the one the run names.
+    live
+        As of `require`.
+    timeout
+        After how many seconds from now the child is killed.
 
     Raises
     ------
-    NotReplayable
-        The child could not begin, with what it said.
+    NotReplayable, UsageError
+        As of `require`; or the run does not name its agent.
     """
-    order = {
-        "agent": job.agent,
-        "session": job.session,
-        "options": job.options,
-        "path": sys.path,
-        "events": [msgspec.json.encode(event).decode() for event in run.event_log()],
-        "bodies": run.bodies(),
-    }
-    child = subprocess.run(  # noqa: S603 - our own module, by the interpreter that runs
-        [*_UNSHARE, sys.executable, *_CHILD],
-        input=json.dumps(order).encode(),
-        capture_output=True,
-        env=_environment(),
-        check=False,
-    )
-    if child.returncode != 0:
-        said = child.stderr.decode("utf-8", "replace").strip()
-        raise NotReplayable(
+    named, seed = _head_of(run)
+    if agent is None and named is None:
+        raise UsageError(
+            "the run does not name its agent", where=run.run_id, hint="pass it: replay(run, agent)"
+        )
+    given = named if agent is None else agent
+    wanted = require(given if isinstance(given, str) else agents.find_agent(given), live=live)
+    return Child(wanted, hash_seed=seed, timeout=timeout)
+
+
+def _head_of(run: Run) -> tuple[str | None, str | None]:
+    """Return the agent's name and the hash seed that a run was recorded with, where they are."""
+    from workbench import frames
+
+    named, seed = None, None
+    for event in frames.to_events(run.store.events(run.run_id, limit=_HEAD)):
+        if event.event_type == "run_started":
+            named = schema.parse_body(event).entry_point
+        elif event.event_type == "annotated":
+            said = schema.parse_body(event)
+            if said.label == "world" and isinstance(said.value, dict):
+                seed = said.value.get("hash_seed")
+    return named, str(seed) if str(seed).isdecimal() else None
+
+
+class Child:
+    """A process that imports an agent and replays one run, without any way out but to us.
+
+    Used as a context: behind it the process and all it started are gone.
+
+    Attributes
+    ----------
+    agent
+        The name that it imports.
+    """
+
+    def __init__(
+        self, agent: str, *, hash_seed: str | None = None, timeout: float | None = None
+    ) -> None:
+        self.agent = agent
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._cancelled = False
+        self._said = bytearray()
+        self._read: list[pipes.Message] = []
+        self._frames = pipes.Frames()
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs
+            [*_UNSHARE, sys.executable, *_from_here(), *sys.path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=_environment(hash_seed),
+            start_new_session=True,
+        )
+        self._selector = selectors.DefaultSelector()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                os.set_blocking(pipe.fileno(), False)
+                self._selector.register(pipe, selectors.EVENT_READ)
+        self._feeding: list[threading.Thread] = []
+        self._turn = threading.Lock()
+        self._feed(self._agent_message)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._kill()
+        self._process.wait()
+        for thread in self._feeding:
+            thread.join()
+        self._selector.close()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
+
+    def cancel(self) -> None:
+        """End the replay from another thread: its process is killed, its run is cancelled."""
+        self._cancelled = True
+        self._kill()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    # ---- what it is told
+
+    def imported(self) -> dict[str, Any]:
+        """Wait until the agent is imported, and return the fingerprint of its code.
+
+        Raises
+        ------
+        NotReplayable
+            The child ended before, with what it said last.
+        """
+        for message in self._messages():
+            if isinstance(message, pipes.Ready):
+                return message.code
+        raise self._ended()
+
+    def play(self, job: Job, run: Run, sink: RunWriter, *, progress: Tell | None = None) -> Played:
+        """Play the run, append what happens to the new one as it happens, and close that.
+
+        Raises
+        ------
+        NotReplayable
+            The child was killed, or took too long: the new run has ended as failed or cancelled.
+        """
+        self._feed(lambda: _recording(job, run))
+        keeper = _Keeper(sink)
+        try:
+            played = self._played(keeper, progress)
+        except WorkbenchError as error:
+            keeper.end(error, status="cancelled" if self._stopped else "failed")
+            raise
+        except BaseException as error:
+            self._kill()
+            keeper.end(error, status="cancelled")
+            raise
+        keeper.close()
+        return played
+
+    def _played(self, keeper: _Keeper, progress: Tell | None) -> Played:
+        for message in self._messages(progress):
+            if isinstance(message, pipes.Batch):
+                keeper.append(message)
+            elif isinstance(message, pipes.Answer):
+                return _played(message.played)
+        raise self._ended()
+
+    def _agent_message(self) -> Iterator[pipes.Message]:
+        yield pipes.Agent(name=self.agent, distributions=code.distributions())
+
+    def _feed(self, messages: Any) -> None:
+        """Send messages from a thread of our own: the child may say much before it listens."""
+
+        def feed() -> None:
+            with self._turn, suppress(BrokenPipeError):
+                for message in messages():
+                    rest = memoryview(pipes.framed(message))
+                    while rest and self._process.stdin is not None:
+                        rest = rest[self._process.stdin.write(rest) :]
+
+        self._feeding.append(ours.started(feed, name="workbench-child"))
+
+    # ---- what it says
+
+    def _messages(self, progress: Tell | None = None) -> Iterator[pipes.Message]:
+        """Give what the child says until it is gone."""
+        while True:
+            while self._read:
+                message = self._read.pop(0)
+                if isinstance(message, pipes.Problem):
+                    raise WorkbenchError.from_problem(message.problem)
+                if isinstance(message, pipes.Progress) and progress is not None:
+                    progress(message.done, message.total)
+                yield message
+            if self._stopped or not self._heard():
+                return
+
+    @property
+    def _stopped(self) -> bool:
+        late = self._until is not None and time.monotonic() > self._until
+        return self._cancelled or late
+
+    def _heard(self) -> bool:
+        """Take what comes within a moment; say whether more may come."""
+        gone = self._process.poll() is not None
+        for key, _ in self._selector.select(0 if gone else _TICK_S):
+            piece = os.read(key.fd, _AT_ONCE)
+            if not piece:
+                self._selector.unregister(key.fileobj)
+            elif key.fileobj is self._process.stdout:
+                self._read += self._frames.take(piece)
+                gone = False
+            else:
+                self._said = (self._said + piece)[-_LAST_WORDS:]
+                gone = False
+        return not gone
+
+    def _ended(self) -> NotReplayable:
+        if self._cancelled:
+            return NotReplayable("the isolated replay was cancelled")
+        if self._stopped:
+            self._kill()
+            return NotReplayable(
+                "the isolated replay took longer than it was given",
+                hint="give it a longer timeout, or look at what the agent waits for",
+            )
+        status = self._process.wait()
+        said = self._said.decode("utf-8", "replace").strip()
+        return NotReplayable(
             "the isolated replay ended before its time",
-            found=said.splitlines()[-1] if said else f"exit status {child.returncode}",
+            found=said.splitlines()[-1] if said else _status(status),
             hint="the agent must work in a process of its own, from the same folder",
         )
-    answer = msgspec.json.decode(child.stdout)
-    if "problem" in answer:
-        raise WorkbenchError.from_problem(answer["problem"])
-    return Away(answer=answer)
 
 
-def _environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in _KEPT if name in os.environ}
+class _Keeper:
+    """Writes a child's events to the new run, and ends that where the child does not."""
+
+    def __init__(self, sink: RunWriter) -> None:
+        self._sink = sink
+        self._writers: dict[str, int] = {}
+        self._ended = False
+
+    def append(self, batch: pipes.Batch) -> None:
+        self._sink.append(batch.events, batch.bodies)
+        for event in batch.events:
+            self._writers[event.writer] = event.writer_seq
+            self._ended = self._ended or event.event_type == "run_ended"
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def end(self, error: BaseException, *, status: str) -> None:
+        """End the run with what went wrong, unless the child said its end."""
+        if self._ended:
+            self.close()
+            return
+        journal = Journal(self._sink)
+        journal.writers_beside = self._writers
+        body = {"exception": to_record(error, values.Freezer())}
+        journal.put("run_ended", payload=msgspec.json.encode(body), lane="root", status=status)
+        journal.close()
 
 
-def stored(away: Away, sink: RunWriter) -> Played:
-    """Append what the child wrote to the new run, and return what came of it."""
-    answer = away.answer
-    sink.append([parse_event(text.encode()) for text in answer["events"]], answer["bodies"])
-    sink.close()
+def _from_here() -> tuple[str, ...]:
+    """Return what a child runs, with our own `sys.path` in place of what it would begin with."""
+    *options, script = _CHILD
+    return (*options, _FROM_HERE + script)
+
+
+def _environment(hash_seed: str | None) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return kept if hash_seed is None else {**kept, "PYTHONHASHSEED": hash_seed}
+
+
+def _recording(job: Job, run: Run) -> Iterator[pipes.Message]:
+    events: list[Event] = run.event_log()
+    bodies: dict[str, Any] = run.bodies()
+    for begin in range(0, len(events), _PART):
+        yield pipes.Batch(events=events[begin : begin + _PART])
+    yield pipes.batch([], bodies)
+    yield pipes.Order(session=job.session, options=job.options)
+
+
+def _status(status: int) -> str:
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+def _played(answer: dict[str, Any]) -> Played:
     return Played(
         mode=answer["mode"],
         identical=answer["identical"],

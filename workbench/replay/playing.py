@@ -10,12 +10,14 @@ from workbench.capture import agents, code, humans, outside, running
 from workbench.capture.record import run_in_session, write_root_end, write_root_start
 from workbench.replay import divergence as d
 from workbench.replay import guard, normal, outputs, savers, sleeps
+from workbench.replay.progress import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from workbench.recording import Recording
     from workbench.replay.divergence import Divergence
+    from workbench.replay.progress import Tell
     from workbench.replay.session import Answered, ReplaySession
 
 # these say why something may differ; where nothing else does they are no divergence
@@ -42,9 +44,17 @@ class Played:
 
 
 def play(
-    session: ReplaySession, source: Recording, agent: agents.Agent, *, now: dict[str, Any]
+    session: ReplaySession,
+    source: Recording,
+    agent: agents.Agent,
+    *,
+    now: dict[str, Any],
+    progress: Tell | None = None,
 ) -> Played:
     """Run the agent, write the new run to its end, and sum up.
+
+    ``progress`` is told how many calls are answered, of how many; what it raises cancels the
+    replay and is raised here.
 
     Raises
     ------
@@ -56,7 +66,18 @@ def play(
     for found in changed_code(source, now):
         session.note(found)
     write_root_start(session, agent, call, now)
-    ended = _played(session, agent, call)
+    with told(
+        progress,
+        done=lambda: len(session.answered),
+        total=len(source.calls),
+        failed=session.cancel,
+    ):
+        ended = _played(session, agent, call)
+    if session.cancelled_by is not None:
+        ended.error = ended.output = None
+        write_root_end(session, ended, status="cancelled")
+        session.journal.close()
+        raise session.cancelled_by
     if isinstance(ended.error, (KeyboardInterrupt, SystemExit)):
         write_root_end(session, ended, status="cancelled")
         session.journal.close()

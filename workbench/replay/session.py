@@ -68,6 +68,7 @@ class ReplaySession(Session):
         self.divergences: list[Divergence] = []
         self.answered: list[Answered] = []
         self.stopped = False
+        self.cancelled_by: Exception | None = None
         self._told: set[str] = set()
         self._savers: dict[int, Any] = {}
         self._caches: dict[int, Any] = {}
@@ -198,6 +199,11 @@ class ReplaySession(Session):
         """Keep a difference."""
         with self.lock:
             self.divergences.append(found)
+
+    def cancel(self, why: Exception) -> None:
+        """End the agent's code at its next call, for a reason that is none of its own."""
+        self.cancelled_by = why
+        self.stopped = True
 
     def _refuse_when_stopped(self) -> None:
         if self.stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from workbench import hashing
@@ -13,6 +14,7 @@ from workbench.errors import UsageError
 from workbench.replay import isolation, redacting
 from workbench.replay.certificate import certificate
 from workbench.replay.playing import play
+from workbench.replay.progress import shown
 from workbench.replay.result import ReplayResult, matches
 from workbench.replay.session import ReplaySession
 from workbench.replay.targets import target_of
@@ -21,6 +23,7 @@ from workbench.schema import RunHeader
 if TYPE_CHECKING:
     from workbench.recording import Recording
     from workbench.replay.playing import Played
+    from workbench.replay.progress import Tell
     from workbench.replay.session import ReplayMode
     from workbench.replay.targets import Target
     from workbench.store.protocol import Store
@@ -36,6 +39,8 @@ def replay(
     isolate: bool = False,
     collect: bool = False,
     redact: Any = None,
+    progress: Tell | None = None,
+    timeout: float | None = None,
 ) -> ReplayResult:
     """Run an agent again with every call answered from a recorded run.
 
@@ -56,12 +61,19 @@ def replay(
         The store of the new run; default the run's own. For a read-only store the new run is
         written to a temporary folder, whose path is printed.
     isolate
-        Replay in a child process without any network.
+        Replay in a child process without any network. An agent that is named, and not given, is
+        imported there alone.
     collect
         Go on after a difference where an answer can be found, and report all of them.
     redact
         The function that the run was recorded with, if there was one; the rules of that time are
         in the recording.
+    progress
+        Called with (calls answered, calls recorded), at most ten times a second, also while nothing
+        changes, and at the end; what it raises ends the replay, whose run is cancelled, and is
+        raised here. Default: a bar, for replays that take longer than a second.
+    timeout
+        Seconds after which an isolated replay is killed; its run is cancelled.
 
     Returns
     -------
@@ -71,7 +83,8 @@ def replay(
     Raises
     ------
     NotReplayable
-        The run has no recorded root, or cannot be isolated here.
+        The run has no recorded root, or cannot be isolated here; or the process of an isolated
+        replay was killed, or took longer than its timeout.
     RecordingIncomplete
         Exact was asked, and the recording lacks something.
     UsageError
@@ -86,38 +99,42 @@ def replay(
     """
     if mode not in ("exact", "cached"):
         raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
-    source = read(run)
-    if mode == "exact":
-        source.require_complete()
-    found = agent_of(run, source, agent)
-    wanted = redacting.wanted_for(source, run.store, redact)
-    now = code.fingerprint(found.target, entry_point=found.entry_point)
-    header = RunHeader(
-        name=run.name,
-        agent=found.entry_point,
-        labels={"replay_of": run.run_id, "code": code_digest(now)},
-        mode=mode,
-        parent_run_id=run.run_id if into is None or into is run.store else None,
-    )
-    if isolate:
-        isolation.require(found)
-        job = isolation.Job(
-            agent=str(found.entry_point),
-            session="workbench.replay.session:from_options",
-            options={"mode": mode, "collect": collect, "redact": redacting.sent(wanted)},
-        )
-        away = isolation.play(job, run)
-        target = target_of(run, header, into=into)
-        played = isolation.stored(away, target.sink)
-    else:
-        target = target_of(run, header, into=into)
-        session = ReplaySession(
-            Journal(target.sink), source, mode=mode, collect=collect, redact=wanted
-        )
-        played = play(session, source, found, now=now)
-    if played.identical and mode == "exact":
-        _baselines.add((source.log_root, code_digest(now)))
+    if timeout is not None and not isolate:
+        raise UsageError("only an isolated replay has a timeout", hint="pass isolate=True")
     strength = "isolated" if isolate else "guarded"
+    with ExitStack() as stack:
+        child = None
+        if isolate:  # it imports the agent while the recording is read here
+            child = stack.enter_context(isolation.started(run, agent, timeout=timeout))
+        source = read(run)
+        if mode == "exact":
+            source.require_complete()
+        wanted = redacting.wanted_for(source, run.store, redact)
+        options: dict[str, Any] = {"mode": mode, "collect": collect, "redact": wanted}
+        if child is None:
+            found = agent_of(run, source, agent)
+            now = code.fingerprint(found.target, entry_point=found.entry_point)
+            name = found.entry_point
+        else:
+            options["redact"] = redacting.sent(wanted)
+            name, now = child.agent, child.imported()
+        header = RunHeader(
+            name=run.name,
+            agent=name,
+            labels={"replay_of": run.run_id, "code": code_digest(now), "strength": strength},
+            mode=mode,
+            parent_run_id=run.run_id if into is None or into is run.store else None,
+        )
+        target = target_of(run, header, into=into)
+        tell = stack.enter_context(shown(progress))
+        if child is None:
+            session = ReplaySession(Journal(target.sink), source, **options)
+            played = play(session, source, found, now=now, progress=tell)
+        else:
+            job = isolation.Job(session="workbench.replay.session:from_options", options=options)
+            played = child.play(job, run, target.sink, progress=tell)
+    if played.identical and mode == "exact":
+        _baselines.add((source.log_root, code_digest(now), strength))
     return result_of(played, run, source, target=target, now=now, strength=strength)
 
 
@@ -172,19 +189,23 @@ def agent_of(run: Run, source: Recording, agent: Any) -> agents.Agent:
 
 
 def code_digest(made_of: dict[str, Any]) -> str:
-    """Return a short digest of an agent's code, by which a baseline is known."""
+    """Return a short digest of an agent's code and its Python, by which a baseline is known."""
     kept = {key: made_of.get(key) for key in ("modules", "functions")}
+    kept["python"] = (made_of.get("distributions") or {}).get("python")
     return hashing.digest_of(kept)[:16]
 
 
-_baselines: set[tuple[str, str]] = set()
+_baselines: set[tuple[str, str, str]] = set()
 
 
-def has_baseline(run: Run, source: Recording, now: dict[str, Any]) -> bool:
-    """Say whether the same code has replayed this run exactly, here or in the run's store."""
+def has_baseline(run: Run, source: Recording, now: dict[str, Any], *, strength: str) -> bool:
+    """Say whether the same code has replayed this run exactly, here or in the run's store.
+
+    The same means with the same Python too, and in the same way: guarded or isolated.
+    """
     digest = code_digest(now)
-    if (source.log_root, digest) in _baselines:
+    if (source.log_root, digest, strength) in _baselines:
         return True
     passed = run.store.runs(status="done", label=f"replay_of:{run.run_id}")
     labels = [json.loads(text or "{}") for text in passed.filter(mode="exact")["labels"]]
-    return any(found.get("code") == digest for found in labels)
+    return any((found.get("code"), found.get("strength")) == (digest, strength) for found in labels)
