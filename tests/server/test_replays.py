@@ -7,6 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from langchain_core.messages import BaseMessage
 from running import service
 from speaking import Client
 
@@ -72,6 +73,8 @@ def unnamed(output):
             return {name: unnamed(value) for name, value in output.items() if name != "id"}
         case list():
             return [unnamed(value) for value in output]
+        case BaseMessage():
+            return output.model_copy(update={"id": None})
         case _:
             return output
 
@@ -138,6 +141,7 @@ def test_a_row_says_how_it_stands_and_what_came_of_it(store, run, worker):
     row = over(store, asked["job_id"])
     result = row["result"]
     assert (row["status"], row["run_id"], row["error"]) == ("done", asked["run_id"], None)
+    assert row["progress"] == {"done": run.calls.height, "total": run.calls.height}
     assert (result["identical"], result["status"], result["divergences"]) == (True, "done", 0)
     assert result["calls"]["consumed"] == run.calls.height
     assert row["attempts"] == 1
@@ -307,7 +311,6 @@ def test_only_an_agent_registered_for_it_goes_live(store, run, live):
         ({"overrides": {"lookup": "cached"}}, "overrides"),
         ({"overrides": {"tool:": "cached"}}, "overrides"),
         ({"key": ""}, "key"),
-        ({"key": "x" * 201}, "key"),
         ({"target": "os:system"}, None),
     ],
 )

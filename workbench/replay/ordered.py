@@ -24,6 +24,7 @@ from workbench.store import connect
 from workbench.store.aside import Aside
 
 if TYPE_CHECKING:
+    from workbench.replay.progress import Tell
     from workbench.store.protocol import Store
 
 
@@ -39,7 +40,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str | None = None
 
 
-def carry_out(order: Order) -> dict[str, Any]:
+def carry_out(order: Order, *, progress: Tell) -> dict[str, Any]:
     """Replay as ordered, keep run and result as artifacts, and say which."""
     with connect(order.url, order.api_key) as store, tempfile.TemporaryDirectory() as folder:
         aside = Aside(store, Path(folder) / "run", run_id=order.run_id, parent_run_id=order.source)
@@ -47,6 +48,7 @@ def carry_out(order: Order) -> dict[str, Any]:
             store.run(order.source),
             order.agent,
             into=cast("Store", aside),
+            progress=progress,
             **_asked(order.options),
         )
         return {
@@ -75,11 +77,18 @@ def main() -> None:
     ours.started(_end_with_input, name="workbench-replay-order")
     if order.cwd is not None:
         sys.path.insert(0, order.cwd)
+
+    def say(**said: Any) -> None:
+        out.write(msgspec.json.encode(said, enc_hook=str) + b"\n")
+
     try:
-        said: dict[str, Any] = {"done": carry_out(order)}
+        done = carry_out(
+            order, progress=lambda done, total: say(progress={"done": done, "total": total})
+        )
     except WorkbenchError as error:
-        said = {"problem": error.as_problem()}
-    out.write(msgspec.json.encode(said, enc_hook=str) + b"\n")
+        say(problem=error.as_problem())
+    else:
+        say(done=done)
 
 
 def _end_with_input() -> None:

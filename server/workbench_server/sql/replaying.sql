@@ -22,7 +22,8 @@ returning cancel_requested
 -- name: stage
 -- From here on this is what comes of the job, whoever goes on with it.
 update jobs.jobs set
-  staged = %(staged)s, result_artifact = %(result_artifact)s, result = %(result)s::jsonb
+  staged = %(staged)s, result_artifact = %(result_artifact)s, result = %(result)s::jsonb,
+  progress = %(progress)s::jsonb, heartbeat_at = now()
 where
   workspace_id = %(workspace_id)s and job_id = %(job_id)s and attempts = %(attempt)s
   and status = 'running'

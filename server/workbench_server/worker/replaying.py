@@ -284,14 +284,13 @@ async def _claimed(worker: Worker, workspace_id: UUID, job_id: UUID) -> _Job | N
 
 async def _stage(replayer: Replayer, job: _Job, played: dict[str, Any]) -> None:
     job.staged, job.result = played["staged"], played["result"]
-    facts = {**played, "result": msgspec.json.encode(job.result).decode()}
+    facts = {**played, "result": _json(job.result), "progress": _json(job.progress)}
     if await _say(replayer.worker, job, "stage", **facts) is None:
         raise _Superseded
 
 
 async def _beat(worker: Worker, job: _Job) -> dict[str, Any]:
-    progress = msgspec.json.encode(job.progress).decode()
-    row = await _say(worker, job, "beat", progress=progress)
+    row = await _say(worker, job, "beat", progress=_json(job.progress))
     if row is None:
         raise _Superseded
     return row
@@ -300,7 +299,7 @@ async def _beat(worker: Worker, job: _Job) -> dict[str, Any]:
 async def _finish(
     replayer: Replayer, job: _Job, *, status: str, error: dict[str, Any] | None = None
 ) -> str:
-    said = None if error is None else msgspec.json.encode(error, enc_hook=str).decode()
+    said = None if error is None else _json(error)
     await _say(replayer.worker, job, "finish", status=status, error=said)
     facts = {"run_id": str(job.run_id), "status": status, "attempt": job.attempt}
     _log.info("a replay is %s", status, extra={"facts": facts})
@@ -310,6 +309,10 @@ async def _finish(
 async def _say(worker: Worker, job: _Job, query: str, **facts: Any) -> dict[str, Any] | None:
     key = {"workspace_id": job.workspace_id, "job_id": job.job_id, "attempt": job.attempt}
     return await asyncio.to_thread(_run, worker, query, key | facts)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, enc_hook=str).decode()
 
 
 def _run(worker: Worker, query: str, facts: dict[str, Any]) -> dict[str, Any] | None:
