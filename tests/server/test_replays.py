@@ -1,6 +1,10 @@
 """A replay that is asked of the server: one for each key, and the same as one made by oneself."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from uuid import UUID
@@ -15,7 +19,6 @@ import workbench as wb
 from workbench.errors import Conflict, NotFound, NotReplayable, RunNotFound, UsageError
 from workbench.examples import support_desk
 from workbench.replay import isolation
-from workbench.replay.served import replay_there
 
 PATIENCE_S = 120
 OVER = ("done", "failed", "cancelled")
@@ -93,7 +96,7 @@ def without_ids(certificate):
 @needs_isolation
 def test_a_replay_by_the_server_is_the_same_as_one_made_here(store, run, worker):
     here = wb.replay(run, isolate=True)
-    there = replay_there(run, "support")
+    there = wb.replay(run, "support", on="server")
     assert there.identical
     assert there.identical == here.identical
     assert there.divergences == here.divergences
@@ -109,13 +112,15 @@ def test_a_replay_by_the_server_is_the_same_as_one_made_here(store, run, worker)
     }
     for name in ("name", "agent", "mode", "status", "health", "parent_run_id", "calls", "events"):
         assert there.run.info[name] == here.run.info[name], name
-    assert there.run.labels == here.run.labels
+    assert {**there.run.labels, "certificate": ""} == {**here.run.labels, "certificate": ""}
+    kept = store.get_artifact(there.run.labels["certificate"])
+    assert json.loads(kept) == there.certificate
 
 
 @needs_isolation
 def test_a_difference_is_told_as_it_is_here(store, slow_run, gate, worker):
     here = wb.replay(slow_run, "slow_agents:other", isolate=True, collect=True)
-    there = replay_there(slow_run, "other", collect=True)
+    there = wb.replay(slow_run, "other", collect=True, on="server")
     assert not there.identical
     assert there.divergences == here.divergences != []
     assert there.matches.equals(here.matches)
@@ -154,7 +159,7 @@ def test_a_row_says_how_it_stands_and_what_came_of_it(store, run, worker):
 @needs_isolation
 def test_a_replay_leaves_no_key_behind(store, run, server, worker):
     before = store.administration.keys()
-    replay_there(run, "support")
+    wb.replay(run, "support", on="server")
     with psycopg.connect(server.database.owner_url) as owner:
         lent = owner.execute(
             "select count(*) from api_keys where lent_to is not null and workspace_id = %s",
@@ -181,6 +186,36 @@ def test_an_agent_that_takes_its_process_along_fails_alone(store, slow_run, work
     row = over(store, store.replays.submit(slow_run.run_id, agent="dying")["job_id"])
     assert (row["status"], row["error"]["code"]) == ("failed", "not_replayable")
     assert row["attempts"] == 1
+
+
+@needs_isolation
+def test_the_command_gives_the_same_as_the_verb(server, run, worker):
+    said = {"WORKBENCH_API_KEY": server.api_key, "WORKBENCH_URL": server.url}
+    words = ["replay", run.run_id, "--on-server", "--agent", "support", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench", *words],
+        env={**os.environ, **said},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["identical"], answer["certificate"]["strength"]) == (True, "isolated")
+
+
+@pytest.mark.parametrize("given", [{"redact": []}, {"into": object()}, {"timeout": 1.0}])
+def test_what_works_here_alone_is_not_sent(run, given):
+    with pytest.raises(UsageError):
+        wb.replay(run, "support", on="server", **given)
+    with pytest.raises(UsageError, match="by name"):
+        wb.replay(run, support_desk.agent, on="server")
+
+
+def test_only_a_server_has_workers():
+    store = wb.open("datasets")
+    with pytest.raises(UsageError, match="only a server"):
+        wb.replay(store.run(store.runs()["run_id"][0]), "support", on="server")
 
 
 # ---- one for each key

@@ -39,6 +39,12 @@ def replay(
         bool | None,
         typer.Option(help="In a child process without any network (default: where possible)."),
     ] = None,
+    on_server: Annotated[
+        bool, typer.Option("--on-server", help="By a worker; --agent is a registered name.")
+    ] = False,
+    key: Annotated[
+        str | None, typer.Option(help="With --on-server: the same KEY finds the same replay.")
+    ] = None,
     store: Target = None,
     workspace: Workspace = None,
     as_json: AsJson = False,
@@ -56,8 +62,11 @@ def replay(
     _import_from_here()
     with opened(store, workspace=workspace) as there:
         found = there.run(run)
-        apart = _isolation(isolate)
-        result = replayed(found, agent, mode=mode, collect=collect, isolate=apart)
+        if on_server:
+            result = replayed(found, agent, mode=mode, collect=collect, on="server", key=key)
+        else:
+            apart = _isolation(isolate)
+            result = replayed(found, agent, mode=mode, collect=collect, isolate=apart)
         _answer(result, as_json=as_json)
     if not result.identical:
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from workbench import ours
+from workbench import hashing, ours
 from workbench.errors import WorkbenchError
 from workbench.replay import served
 from workbench.replay.verb import replay
@@ -51,8 +51,10 @@ def carry_out(order: Order, *, progress: Tell) -> dict[str, Any]:
             progress=progress,
             **_asked(order.options),
         )
+        # As an artifact that the new run names, it is found again by whoever has the run alone.
+        certificate = store.put_artifact(hashing.dumps(result.certificate))
         return {
-            "staged": aside.keep(),
+            "staged": aside.keep(certificate=certificate),
             "result_artifact": store.put_artifact(served.told(result)),
             "result": served.summary(result),
         }

@@ -57,6 +57,29 @@ def replay_there(
     return restored(store.get_artifact(row["result_artifact"]), store.run(row["run_id"]))
 
 
+def refuse(agent: Any, **given: Any) -> None:
+    """Refuse what cannot be sent to a server.
+
+    Raises
+    ------
+    UsageError
+        An agent that is given and not named, or an option that works here alone.
+    """
+    if agent is not None and not isinstance(agent, str):
+        raise UsageError(
+            "a server knows agents by name",
+            where="agent",
+            expected="a registered name",
+            found=repr(agent)[:80],
+            hint="store.replays.agents() lists them",
+        )
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"{name} cannot be sent to a server", hint='leave it out, or on="server"'
+            )
+
+
 def told(result: ReplayResult) -> bytes:
     """Return all of a result but its run, as JSON."""
     said = {

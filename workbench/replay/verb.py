@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import hashing
 from workbench import recording as recordings
 from workbench.capture import agents, code
 from workbench.capture.journal import Journal
 from workbench.errors import UsageError
-from workbench.replay import isolation, redacting
+from workbench.replay import isolation, redacting, served
 from workbench.replay.certificate import certificate
 from workbench.replay.playing import play
 from workbench.replay.progress import shown
@@ -41,6 +41,8 @@ def replay(
     redact: Any = None,
     progress: Tell | None = None,
     timeout: float | None = None,
+    on: Literal["here", "server"] = "here",
+    key: str | None = None,
 ) -> ReplayResult:
     """Run an agent again with every call answered from a recorded run.
 
@@ -75,6 +77,11 @@ def replay(
     timeout
         Seconds after which an isolated replay is killed; its run is cancelled.
 
+    on, key
+        ``server``: a worker of the run's server replays it, isolated, and is waited for. The agent
+        is then the name under which the operator registered it, and the same ``key`` finds the same
+        replay again; see also ``store.replays``.
+
     Returns
     -------
     ReplayResult
@@ -97,6 +104,11 @@ def replay(
     >>> wb.replay(run, "workbench.examples.support_desk:agent").identical
     True
     """
+    if on == "server":
+        served.refuse(agent, into=into, redact=redact, timeout=timeout)
+        return served.replay_there(
+            run, agent, key=key, mode=mode, collect=collect, progress=progress
+        )
     if mode not in ("exact", "cached"):
         raise UsageError("no such replay mode", expected=["exact", "cached"], found=mode)
     if timeout is not None and not isolate:

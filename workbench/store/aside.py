@@ -66,13 +66,14 @@ class Aside:
         """Return the new run by its id."""
         return read(self._folder).run(wanted)
 
-    def keep(self) -> str:
-        """Keep the new run as an artifact of the store, and return its sha-256."""
+    def keep(self, **labels: str) -> str:
+        """Keep the new run, with more labels, as an artifact of the store; return its sha-256."""
         run = self.run(str(self._header.run_id))
         events = [
             msgspec.structs.replace(event, seq=None, received_at=None) for event in run.event_log()
         ]
-        kept = _Kept(header=self._header, events=events, bodies=dict(run.bodies()))
+        header = msgspec.structs.replace(self._header, labels={**self._header.labels, **labels})
+        kept = _Kept(header=header, events=events, bodies=dict(run.bodies()))
         packed = zstandard.ZstdCompressor(level=_LEVEL).compress(msgspec.json.encode(kept))
         return self._store.put_artifact(packed)
 
