@@ -6,13 +6,11 @@ import random
 import subprocess
 import sys
 import time
-from datetime import timedelta
 from uuid import UUID
 
 import psycopg
 import pytest
 from langchain_core.messages import BaseMessage
-from running import service
 from speaking import Client
 
 import workbench as wb
@@ -417,64 +415,3 @@ def test_one_that_is_done_is_not_cancelled(store, run, worker):
         store.replays.cancel(row["job_id"])
     assert caught.value.found == "done"
     assert store.replays.get(row["job_id"]) == row
-
-
-# ---- killed, and taken up again
-
-
-def worker_of(server):
-    return service("worker", environment=server.environment | {"WORKBENCH_URL": server.url})
-
-
-def forget_heartbeats(server):
-    """Let the queue see at once that a worker is gone, which takes it half a minute else."""
-    with psycopg.connect(server.database.owner_url) as owner:
-        owner.execute(
-            "update jobs.procrastinate_workers set last_heartbeat = now() - %s",
-            [timedelta(minutes=5)],
-        )
-
-
-@needs_isolation
-def test_a_killed_worker_s_replay_is_taken_up_and_there_is_one_result(
-    own_server, own_store, own_run, gate
-):
-    asked = own_store.replays.submit(own_run, agent="slow", key="k")
-    with worker_of(own_server) as first:
-        running(own_store, asked["job_id"])
-        first.kill()
-        first.wait()
-    assert own_store.replays.get(asked["job_id"])["status"] == "running"
-    forget_heartbeats(own_server)
-    gate.touch()
-    with worker_of(own_server):
-        row = over(own_store, asked["job_id"])
-    assert (row["status"], row["attempts"], row["run_id"]) == ("done", 2, asked["run_id"])
-    assert row["result"]["identical"]
-    made = own_store.runs(parent_run_id=own_run)
-    assert made["run_id"].to_list() == [row["run_id"]]
-    assert own_store.replays.submit(own_run, agent="slow", key="k") == row
-
-
-@needs_isolation
-def test_a_worker_that_is_stopped_hands_its_replay_on(own_server, own_store, own_run, gate):
-    asked = own_store.replays.submit(own_run, agent="slow")
-    with worker_of(own_server) as first:
-        running(own_store, asked["job_id"])
-        first.terminate()
-        first.wait(60)
-        assert own_store.replays.get(asked["job_id"])["status"] == "queued"
-    gate.touch()
-    with worker_of(own_server):
-        row = over(own_store, asked["job_id"])
-    assert (row["status"], row["attempts"]) == ("done", 2)
-
-
-@needs_isolation
-def test_replays_of_one_workspace_run_side_by_side(own_server, own_store, own_run, gate):
-    jobs = [own_store.replays.submit(own_run, agent="slow")["job_id"] for _ in range(2)]
-    with worker_of(own_server):
-        for job_id in jobs:
-            running(own_store, job_id)
-        gate.touch()
-        assert [over(own_store, job_id)["status"] for job_id in jobs] == ["done", "done"]
