@@ -3,10 +3,11 @@
 import asyncio
 from datetime import timedelta
 
+import psutil
 import psycopg
 import pytest
 from running import AGENTS, service
-from test_replays import SLOW, needs_isolation, over, running
+from test_replays import SLOW, needs_isolation, over, running, until
 from workbench_server.agents import Agent
 from workbench_server.keys import fresh_key
 from workbench_server.worker import replaying
@@ -41,6 +42,19 @@ def worker_of(server):
     return service("worker", environment=server.environment | {"WORKBENCH_URL": server.url})
 
 
+def all_below(process):
+    """The processes that play, once the isolated one is among them."""
+    found = [one.pid for one in psutil.Process(process.pid).children(recursive=True)]
+    return found if len(found) > 1 else []
+
+
+def is_alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def forget_heartbeats(server):
     """Let the queue see at once that a worker is gone, which takes it half a minute else."""
     with psycopg.connect(server.database.owner_url) as owner:
@@ -57,8 +71,10 @@ def test_a_killed_worker_s_replay_is_taken_up_and_there_is_one_result(
     asked = own_store.replays.submit(own_run, agent="slow", key="k")
     with worker_of(own_server) as first:
         running(own_store, asked["job_id"])
+        playing = until(lambda: all_below(first), "the replay is played")
         first.kill()
         first.wait()
+    until(lambda: not any(map(is_alive, playing)), "nothing of it is left")
     assert own_store.replays.get(asked["job_id"])["status"] == "running"
     forget_heartbeats(own_server)
     gate.touch()
