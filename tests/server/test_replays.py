@@ -35,6 +35,18 @@ def until(said, what):
     return found
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(server):
+    """What a test asked for and did not wait for is not played behind the next one."""
+    yield
+    with psycopg.connect(server.database.owner_url) as owner:
+        owner.execute(
+            "update jobs.jobs set status = 'cancelled' where workspace_id = %s"
+            " and kind = 'replay' and status = 'queued'",
+            [server.workspace.workspace_id],
+        )
+
+
 @pytest.fixture
 def run(store):
     """A run of the example agent, recorded into the server."""

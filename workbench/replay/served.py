@@ -52,7 +52,7 @@ def replay_there(
             hint='replay it here: without on="server"',
         )
     progress = options.pop("progress", None)
-    asked = store.replays.submit(run.run_id, agent=agent, key=key, **options)
+    asked = store.replays.submit(run, agent=agent, key=key, **options)
     row = store.replays.wait(asked["job_id"], progress=progress)
     return restored(store.get_artifact(row["result_artifact"]), store.run(row["run_id"]))
 

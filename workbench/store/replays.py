@@ -12,6 +12,7 @@ from workbench.store import manage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from workbench.store.run import Run
     from workbench.store.wire import Wire
 
 _OVER = ("done", "failed", "cancelled")
@@ -33,13 +34,13 @@ class Replays:
         """Return the registered agents: ``name``, and whether they may call outside (``live``)."""
         return list(self._wire.get_json("/v1/agents")["agents"])
 
-    def submit(self, run_id: str, *, key: str | None = None, **options: Any) -> dict[str, Any]:
+    def submit(self, run: Run | str, *, key: str | None = None, **options: Any) -> dict[str, Any]:
         """Ask for a replay of a run, and return its row; it is not waited for.
 
         Parameters
         ----------
-        run_id
-            The recorded run.
+        run
+            The recorded run, or its id.
         key
             A name of your own: the same again finds the same replay. By default each is a new one.
         options
@@ -55,6 +56,7 @@ class Replays:
         Conflict
             Something else was asked by this key.
         """
+        run_id = run if isinstance(run, str) else run.run_id
         body = {"run_id": run_id, "key": key, **options}
         said = {name: value for name, value in body.items() if value is not None}
         return self._wire.send_json("POST", "/v1/replays", said)
