@@ -97,7 +97,7 @@ def without_ids(certificate):
     sides = {
         side: {"content_root": certificate[side]["content_root"]} for side in ("source", "replay")
     }
-    return {**certificate, **sides}
+    return {name: said for name, said in {**certificate, **sides}.items() if name != "digest"}
 
 
 # ---- what comes of it
@@ -115,11 +115,9 @@ def test_a_replay_by_the_server_is_the_same_as_one_made_here(store, run, worker)
     assert without_ids(there.certificate) == without_ids(here.certificate)
     assert there.certificate["strength"] == "isolated"
     assert there.run.content_root == here.run.content_root == run.content_root
-    assert there.certificate["replay"] == {
-        "run_id": there.run.run_id,
-        "log_root": there.run.digest,
-        "content_root": there.run.content_root,
-    }
+    replayed = there.certificate["replay"]
+    assert (replayed["run_id"], replayed["log_root"]) == (there.run.run_id, there.run.digest)
+    assert replayed["content_root"] == there.run.content_root
     for name in ("name", "agent", "mode", "status", "health", "parent_run_id", "calls", "events"):
         assert there.run.info[name] == here.run.info[name], name
     assert {**there.run.labels, "certificate": ""} == {**here.run.labels, "certificate": ""}

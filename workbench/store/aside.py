@@ -13,7 +13,7 @@ import zstandard
 
 from workbench.schema import Event, RunHeader
 from workbench.store import export
-from workbench.store.folder import read
+from workbench.store.folder import FolderStore
 from workbench.store.redacting import SpoolRedaction
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Aside:
 
     def run(self, wanted: str) -> Run:
         """Return the new run by its id."""
-        return read(self._folder).run(wanted)
+        return FolderStore(str(self._folder)).run(wanted)
 
     def keep(self, **labels: str) -> str:
         """Keep the new run, with more labels, as an artifact of the store; return its sha-256."""
