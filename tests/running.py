@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 _TEMPLATE = "workbench_template"
+_TESTS = str(Path(__file__).parent)
+AGENTS = {
+    "support": {"target": "workbench.examples.support_desk:agent"},
+    "slow": {"target": "slow_agents:slow", "cwd": _TESTS},
+    "other": {"target": "slow_agents:other", "cwd": _TESTS},
+    "dying": {"target": "slow_agents:dying", "cwd": _TESTS},
+    "outside": {"target": "slow_agents:outside", "cwd": _TESTS, "live": True},
+}
 _ROLES = ("workbench_app", "workbench_worker", "workbench_bench")
 
 
@@ -276,6 +284,7 @@ def _environment(database: Database, folder: Path) -> dict[str, str]:
         "WORKBENCH_WORKER_DATABASE_URL": database.worker_url,
         "WORKBENCH_STORAGE_URL": str(storage),
         "WORKBENCH_HOME": str(folder / "home"),
+        "WORKBENCH_AGENTS": json.dumps(AGENTS),
         "HOME": str(folder),
     }
 
@@ -330,7 +339,8 @@ def _session_server(postgres, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def _session_worker(_session_server):
-    with service("worker", environment=_session_server.environment) as process:
+    said = _session_server.environment | {"WORKBENCH_URL": _session_server.url}
+    with service("worker", environment=said) as process:
         yield process
 
 

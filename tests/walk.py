@@ -21,6 +21,7 @@ import pyarrow as pa
 import uvicorn
 from psycopg import sql
 from speaking import a_message, a_model_call, event, wire
+from workbench_server.agents import Agent
 from workbench_server.app import make_app
 from workbench_server.configuration import Configuration
 from workbench_server.listening import bind
@@ -45,6 +46,8 @@ def run_id(number):
 ENDED, OPEN, FORK, SUPERSEDED, UNBORN, GAP, CANCELLED, ONLY_OTHER = map(run_id, range(1, 9))
 FOLLOWED, UNBORN_TOO, ONLY_OTHER_TOO, DUE = map(run_id, range(9, 13))
 JOB = UUID(int=30, version=4)
+# Replays: three of both, one for each thing that becomes of them, and one of the other alone.
+PLAYED, PUT_BACK, CALLED_OFF, THEIRS = (UUID(int=n, version=4) for n in range(31, 35))
 NOBODY_S = str(UUID(int=99, version=4))
 SHARED_BYTES, OTHER_BYTES = b"shared", b"FOREIGN bytes"
 SHARED, SPARE = a_message("shared", "assistant"), a_message("spare", "assistant")
@@ -90,6 +93,7 @@ def serving(url, storage):
         worker_database_url=url,
         bench_database_url=None,
         storage_url=str(storage),
+        agents={"own": Agent(target="own"), "live": Agent(target="other", live=True)},
     )
     listening = bind("127.0.0.1", 0)
     server = uvicorn.Server(
@@ -154,6 +158,7 @@ def world(database, postgres, folder, *, with_other):
                 " select workspace_id, %s, 'asked', 'snapshot' from workspaces",
                 [JOB],
             )
+            ask_for_replays(owner)
             owner.execute("set session_replication_role = default")
             # The last row of a name wins where rows become an object.
             owner.execute(
@@ -164,6 +169,26 @@ def world(database, postgres, folder, *, with_other):
                 " from workspaces w where w.workspace_id = k.workspace_id"
             )
         yield made
+
+
+def ask_for_replays(owner):
+    """Of the same ids in both workspaces: the other's run already, by a worker with a key."""
+    for job_id in (PLAYED, PUT_BACK, CALLED_OFF, THEIRS):
+        owner.execute(
+            "insert into jobs.jobs (workspace_id, job_id, job_key, kind, status, attempts, args,"
+            " args_hash, run_id) select workspace_id, %(job)s, 'replay:' || name || %(job)s,"
+            " 'replay', case name when 'own' then 'queued' else 'running' end,"
+            " (name = 'other')::int, jsonb_build_object('run_id', %(run)s::text, 'agent',"
+            " case name when 'own' then name else %(mark)s end), sha256('asked'), %(job)s"
+            " from workspaces where name = 'other' or %(job)s <> %(theirs)s",
+            {"job": job_id, "run": ENDED, "mark": MARK, "theirs": THEIRS},
+        )
+    owner.execute(
+        "insert into api_keys (key_hash, workspace_id, role, name, lent_to)"
+        " select sha256(%s), workspace_id, 'writer', 'lent', %s from workspaces"
+        " where name = 'other'",
+        [b"lent", PLAYED],
+    )
 
 
 @contextmanager
@@ -365,11 +390,20 @@ def looks():
         yield get("/v1/artifacts", f"/artifacts{query}")
     for session in ("s", "theirs", "nobody"):
         yield get("/v1/sessions/{session}", f"/sessions/{session}")
+    yield from replays_looked_at()
     for path in ("/snapshots", "/keys", "/limits", "/usage", "/health", "/redaction"):
         yield get(f"/v1{path}", path)
     yield replace(get("/v1/ready", "/ready"), answers=False)
     yield replace(get("/metrics", "../metrics"), answers=False)
     yield replace(get("/openapi.json", "../openapi.json"), answers=False)
+
+
+def replays_looked_at():
+    for query in ("", "?limit=1", f"?run_id={ENDED}", "?status=running", "?status=queued"):
+        yield get("/v1/replays", f"/replays{query}")
+    for one in (PLAYED, THEIRS, JOB, NOBODY_S, f"{THEIRS}"[:-1] + "f"):
+        yield get("/v1/replays/{job_id}", f"/replays/{one}")
+    yield get("/v1/agents", "/agents")
 
 
 def followed(http):
@@ -394,6 +428,7 @@ def changes():
     yield from making()
     yield from appending()
     yield from ending()
+    yield from replaying()
     yield from keeping()
 
 
@@ -477,6 +512,18 @@ def ending():
         yield step("POST", "/runs/{run_id}/end", f"/runs/{one}/end", json={"status": "done"})
     for one in (CANCELLED, ONLY_OTHER):
         yield step("POST", "/runs/{run_id}/cancel", f"/runs/{one}/cancel", json={})
+
+
+def replaying():
+    asked = {"run_id": ENDED, "key": "new"}
+    yield step("POST", "/replays", "/replays", json=asked)
+    yield step("POST", "/replays", "/replays", json=asked)
+    yield step("POST", "/replays", "/replays", json=asked | {"mode": "cached"})
+    # A run, and a key, that only the other workspace has.
+    yield step("POST", "/replays", "/replays", json={"run_id": ONLY_OTHER, "key": "x"})
+    yield step("POST", "/replays", "/replays", json={"run_id": ENDED, "key": f"other{THEIRS}"})
+    for one in (CALLED_OFF, THEIRS, NOBODY_S):
+        yield step("POST", "/replays/{job_id}/cancel", f"/replays/{one}/cancel")
 
 
 def keeping():

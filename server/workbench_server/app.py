@@ -20,6 +20,7 @@ from workbench_server.parameters import V1, check_request
 from workbench_server.rates import Rates
 from workbench_server.readiness import Readiness
 from workbench_server.routes import (
+    agents,
     artifacts,
     batches,
     events,
@@ -27,6 +28,7 @@ from workbench_server.routes import (
     keys,
     limits,
     redaction,
+    replays,
     runs,
     sessions,
     snapshots,
@@ -82,6 +84,7 @@ def make_app(configuration: Configuration, *, open_pool: OpenPool = open_safely)
         redoc_url=None,
     )
     app.state.metrics = Metrics()
+    app.state.agents = configuration.agents
     app.add_middleware(Edge, metrics=app.state.metrics)
     problems.install(app)
     for part in (
@@ -93,6 +96,8 @@ def make_app(configuration: Configuration, *, open_pool: OpenPool = open_safely)
         stream,
         artifacts,
         snapshots,
+        replays,
+        agents,
         keys,
         limits,
         redaction,

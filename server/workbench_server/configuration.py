@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from workbench.errors import UsageError
 from workbench.settings import Settings
+from workbench_server.agents import Agent, registered
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 ROLES = ("workbench_app", "workbench_worker", "workbench_bench")
@@ -29,6 +33,8 @@ class Configuration:
     storage_url: str | None
     log_level: str = "info"
     drain_s: float = 0.0
+    url: str | None = None
+    agents: Mapping[str, Agent] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -41,6 +47,8 @@ class Configuration:
             storage_url=settings.storage_url,
             log_level=_log_level(),
             drain_s=_drain_s(),
+            url=settings.url,
+            agents=registered(),
         )
 
     def need(self, name: str) -> str:

@@ -41,7 +41,13 @@ def run_id(client):
 
 
 def address(path):
-    names = {"run_id": NOWHERE, "sha256": SHA256, "session": "s", "key_id": "k"}
+    names = {
+        "run_id": NOWHERE,
+        "job_id": NOWHERE,
+        "sha256": SHA256,
+        "session": "s",
+        "key_id": "k",
+    }
     return re.sub(r"\{(\w+)\}", lambda name: names[name[1]], path)
 
 

@@ -42,6 +42,11 @@ RULES = {
     "PUT /v1/artifacts/{sha256}": "writer",
     "GET /v1/snapshots": "reader",
     "POST /v1/snapshots": "writer",
+    "GET /v1/agents": "reader",
+    "GET /v1/replays": "reader",
+    "POST /v1/replays": "writer",
+    "GET /v1/replays/{job_id}": "reader",
+    "POST /v1/replays/{job_id}/cancel": "writer",
     "GET /v1/usage": "reader",
     "GET /v1/limits": "admin",
     "PATCH /v1/limits": "admin",
@@ -108,7 +113,7 @@ def keys(server):
 
 def ask(server, rule, key):
     method, _, path = rule.partition(" ")
-    path = path.format(run_id=RUN, sha256=SHA, key_id="nobody", session="nobody")
+    path = path.format(run_id=RUN, sha256=SHA, key_id="nobody", session="nobody", job_id=RUN)
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     return httpx.request(method, f"{server.url}{path}", headers=headers, timeout=60)
 

@@ -7,6 +7,7 @@ walk over all routes has to notice.
 import itertools
 import re
 from contextlib import contextmanager
+from hashlib import sha256
 from importlib import resources
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 import walk
 from workbench_server.migrate import own_migrations
 from workbench_server.queries import queries
+from workbench_server.worker import replaying
 from workbench_server.worker import snapshot as snapshots
 from workbench_server.worker.snapshot import run_job
 
@@ -94,6 +96,7 @@ def lake_of(world):
         rows = world.worker.lake.table(walk.OWN, name).scan().to_arrow().to_pylist()
         kept = [{k: v for k, v in row.items() if not k.endswith("_at")} for row in rows]
         tables[name] = sorted(re.sub(r"[0-9a-f]{64}|\d{9,}\.\d+", "#", str(row)) for row in kept)
+    tables["replays"] = list(played(world.worker))
     with psycopg.connect(world.owner_url) as owner:
         tables["words"] = owner.execute(
             "select run_id, seq, tsv from messages_text where workspace_id = %s"
@@ -101,6 +104,26 @@ def lake_of(world):
             [walk.OWN],
         ).fetchall()
     return tables
+
+
+def played(worker):
+    """Do all that a worker does to the rows of replays, and give what it is told."""
+    said = {"staged": "s", "result_artifact": "r", "result": "{}", "progress": "{}"}
+    key = {"key_id": "lent-here", "prefix": "p", "key_hash": sha256(b"lent here").digest()}
+    steps = [
+        (walk.PLAYED, "claim", {}),
+        (walk.PLAYED, "lend_key", key | {"lasts_s": 60.0}),
+        (walk.PLAYED, "beat", {"progress": "{}"}),
+        (walk.PLAYED, "stage", said),
+        (walk.PLAYED, "take_back_key", {}),
+        (walk.PLAYED, "finish", {"status": "done", "error": None}),
+        (walk.PUT_BACK, "claim", {}),
+        (walk.PUT_BACK, "put_back", {}),
+        (walk.THEIRS, "claim", {}),
+    ]
+    for job_id, query, facts in steps:
+        key = {"workspace_id": walk.OWN, "job_id": job_id, "attempt": 1}
+        yield query, replaying._run(worker, query, key | facts)
 
 
 # ---- the way back
@@ -190,6 +213,7 @@ EQUIVALENT = {
     ("listing.says_often", 0): "asked of words said ten thousand times: see test_queries_of_runs",
     ("said_often", 0): "it only chooses between two ways to ask; each is bound by itself",
 }
+OF_WORKERS = {"lend_key", "take_back_key"}
 EVERYWHERE = {
     "create_workspace": "the owner's alone; a workspace is what it makes",
     "workspaces_with_work": "goes through every workspace, for the worker; returns ids alone",
@@ -314,7 +338,7 @@ def test_no_change_reaches_the_other_workspace(alone, beside):
 def test_a_query_without_its_condition_is_noticed(alone, beside, file, name, number):
     condition, changed = list(mutants_of(queries(file)[name].decode()))[number][1:]
     with changed_query(file, name, changed):
-        noticed = is_noticed(alone, *beside, lake=file == "worker")
+        noticed = is_noticed(alone, *beside, lake=file in ("worker", "replaying"))
     equivalent = (f"{file}.{name}", number) in EQUIVALENT
     assert noticed != equivalent, f"{file}.{name} without {condition}:\n{changed}"
 
@@ -326,7 +350,7 @@ def test_a_function_without_its_condition_is_noticed(alone, beside, name):
     unlike = []
     for number, condition, changed in mutants_of(definition):
         with changed_function(world.owner_url, definition, changed):
-            noticed = is_noticed(alone, world, saved, lake=False)
+            noticed = is_noticed(alone, world, saved, lake=name in OF_WORKERS)
         if noticed == ((name, number) in EQUIVALENT):
             unlike.append(f"{number}: {condition} in\n{changed}")
     assert not unlike, "\n".join(unlike)

@@ -60,6 +60,12 @@ def replay(
             "live)."
         ),
     ] = None,
+    on_server: Annotated[
+        bool, typer.Option("--on-server", help="By a worker; --agent is a registered name.")
+    ] = False,
+    key: Annotated[
+        str | None, typer.Option(help="With --on-server: the same KEY finds the same replay.")
+    ] = None,
     store: Target = None,
     workspace: Workspace = None,
     as_json: AsJson = False,
@@ -80,6 +86,11 @@ def replay(
     overrides: Any = dict(_pair(text, "an override is KEY=MODE") for text in override or [])
     live = "live" in (mode, on_miss, *overrides.values())
     with opened_run(run, store, workspace=workspace) as found:
+        where: dict[str, Any] = (
+            {"on": "server", "key": key}
+            if on_server
+            else {"isolate": _isolation(isolate, live=live)}
+        )
         result = replayed(
             found,
             agent,
@@ -89,7 +100,7 @@ def replay(
             effects=dict(_pair(text) for text in effect or []),
             budget=dict(_bound(text) for text in budget or []),
             collect=collect,
-            isolate=_isolation(isolate, live=live),
+            **where,
         )
         _answer(result, as_json=as_json)
     if not result.identical:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 # The parts get their own addresses and nothing of the caller's, but what says how they work.
 _NOT_INHERITED = ("WORKBENCH_", "PG")
-_INHERITED = ("WORKBENCH_AGENTS", "WORKBENCH_LOST_AFTER_S", "WORKBENCH_INCOMPLETE_AFTER_S")
+_INHERITED = (
+    "WORKBENCH_AGENTS", "WORKBENCH_REPLAY_TIMEOUT_S", "WORKBENCH_LOST_AFTER_S",
+    "WORKBENCH_INCOMPLETE_AFTER_S",
+)  # fmt: skip
 _VARIABLES = {
     "owner": "WORKBENCH_DATABASE_URL",
     "app": "WORKBENCH_APP_DATABASE_URL",

@@ -144,6 +144,8 @@ class Stack:
     ) -> Callable[[ExitStack], tuple[list[str], dict[str, Any]]]:
         def launch(_: ExitStack) -> tuple[list[str], dict[str, Any]]:
             environment = self.addresses.environment(*roles)
+            if self.port is not None:  # the worker speaks to the server that is there by then
+                environment["WORKBENCH_URL"] = f"http://{ports.HOST}:{self.port}"
             options = server_options(environment, number=signal.SIGTERM)
             return server_command(*arguments), options
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import hashing
 from workbench import recording as recordings
@@ -12,7 +12,7 @@ from workbench.capture import agents, code, transcripts
 from workbench.capture.journal import Journal
 from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
-from workbench.replay import gate, isolation, keeping, redacting
+from workbench.replay import gate, isolation, keeping, redacting, served
 from workbench.replay.certificate import certificate
 from workbench.replay.kin import Kin
 from workbench.replay.playing import play
@@ -58,6 +58,8 @@ def replay(
     order: Order = "declared",
     progress: Tell | None = None,
     timeout: float | None = None,
+    on: Literal["here", "server"] = "here",
+    key: str | None = None,
 ) -> ReplayResult:
     """Run an agent again with every call answered from a recorded run.
 
@@ -117,6 +119,11 @@ def replay(
     timeout
         Seconds after which an isolated replay is killed; its run is cancelled.
 
+    on, key
+        ``server``: a worker of the run's server replays it, isolated, and is waited for. The agent
+        is then the name under which the operator registered it, and the same ``key`` finds the same
+        replay again; see also ``store.replays``.
+
     Returns
     -------
     ReplayResult
@@ -148,6 +155,11 @@ def replay(
         "order": order,
         "normalise": normalise,
     }
+    if on == "server":
+        here_alone = {"normalise": normalise, "simulate": simulate, "effects": effects or None}
+        served.refuse(agent, into=into, redact=redact, timeout=timeout, **here_alone)
+        asked = {**policy.as_dict(), "collect": collect, "order": order}
+        return served.replay_there(run, agent, key=key, progress=progress, **asked)
     _require_sense(policy, isolate=isolate, timeout=timeout, **options, simulate=simulate)
     strength = "isolated" if isolate else "guarded"
     with ExitStack() as stack:

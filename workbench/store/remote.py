@@ -20,6 +20,7 @@ from workbench.store.batches import Parcel, cut, receipt_of
 from workbench.store.follow import Following, Source
 from workbench.store.outlet import Key, Outlet, declare
 from workbench.store.protocol import Receipt
+from workbench.store.replays import Replays
 from workbench.store.run import Run
 from workbench.store.spooled import SpooledWriter
 from workbench.store.wire import ARROW, Wire
@@ -343,6 +344,11 @@ class RemoteStore:
     def administration(self) -> Administration:
         """The workspace's keys, limits and usage."""
         return Administration(self._wire)
+
+    @property
+    def replays(self) -> Replays:
+        """The replays that the server's workers play."""
+        return Replays(self._wire)
 
     def close(self) -> None:
         """Close the connections."""

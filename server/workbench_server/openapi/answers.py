@@ -310,6 +310,59 @@ class Job(Struct, kw_only=True):
     job_id: UUID
 
 
+class ReplayAsked(Struct, kw_only=True):
+    """What was asked for, with all that was left to its default."""
+
+    run_id: UUID
+    agent: str
+    mode: Mode
+    overrides: dict[str, Mode]
+    on_miss: str
+    budget: dict[str, float | None] | None
+    collect: bool
+    order: str
+    key: str | None
+
+
+class ReplayRow(Struct, kw_only=True):
+    """A replay: `run_id` is the run it makes, `result_artifact` the bytes of its whole result."""
+
+    job_id: UUID
+    run_id: UUID
+    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    asked: ReplayAsked
+    progress: dict[str, Any]
+    result: dict[str, Any] | None
+    result_artifact: str | None
+    error: dict[str, Any] | None
+    attempts: int
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    ended_at: datetime | None
+
+
+class Replays(Struct, kw_only=True):
+    """A page of replays; `next_cursor` is null on the last."""
+
+    replays: list[ReplayRow]
+    next_cursor: str | None
+
+
+class AgentRow(Struct, kw_only=True):
+    """An agent that can be replayed here; `live` says whether it may call outside."""
+
+    name: str
+    live: bool
+
+
+class Agents(Struct, kw_only=True):
+    """The registered agents, by name."""
+
+    agents: list[AgentRow]
+
+
 class Key(Struct, kw_only=True):
     """An API key, without the key."""
 

@@ -10,6 +10,7 @@ from workbench_server.ending import Cancelling, Ending
 from workbench_server.keys import NewKey, Rotation
 from workbench_server.openapi import answers as a
 from workbench_server.redacting import Rules
+from workbench_server.replays import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +56,13 @@ def _json(kind: Any, status: int = 200) -> dict[int, dict[str, Any]]:
 _EVENT = {"event_type": "step_started", "writer": "agent-1", "writer_seq": 1, "name": "plan"}
 _RULE = {"name": "email", "pattern": r"[\w.+-]+@[\w-]+\.[\w.-]+"}
 _HEADER = {"name": "nightly", "agent": "support_desk:agent", "labels": {"model": "m-1"}}
+
+_ASKING = {
+    "run_id": "018f2b3c-7d1e-7a00-8000-000000000001",
+    "agent": "support",
+    "mode": "exact",
+    "key": "nightly-2026-03-01",
+}
 
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/v1/health"): Operation(
@@ -173,6 +181,27 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("POST", "/v1/snapshots"): Operation(
         name="requestSnapshot", role="writer", answers=_json(a.Job, 202), says="It was asked for."
     ),
+    ("GET", "/v1/agents"): Operation(name="listAgents", role="reader", answers=_json(a.Agents)),
+    ("POST", "/v1/replays"): Operation(
+        name="askReplay",
+        role="writer",
+        body=Body(media={JSON: Asking}, example=_ASKING),
+        answers={202: {JSON: a.ReplayRow}, 200: {JSON: a.ReplayRow}},
+        says="It was asked for (202), or the same was asked by this key before (200).",
+        conflicts=True,
+        finds=True,
+    ),
+    ("GET", "/v1/replays"): Operation(name="listReplays", role="reader", answers=_json(a.Replays)),
+    ("GET", "/v1/replays/{job_id}"): Operation(
+        name="getReplay", role="reader", answers=_json(a.ReplayRow), finds=True
+    ),
+    ("POST", "/v1/replays/{job_id}/cancel"): Operation(
+        name="cancelReplay",
+        role="writer",
+        answers=_json(a.ReplayRow),
+        conflicts=True,
+        finds=True,
+    ),
     ("GET", "/v1/keys"): Operation(name="listKeys", role="admin", answers=_json(a.Keys)),
     ("POST", "/v1/keys"): Operation(
         name="createKey",
@@ -217,6 +246,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         "A run's id.",
         {"format": "uuid", "examples": ["018f2b3c-7d1e-7a00-8000-000000000001"]},
     ),
+    "job_id": ("A replay's id, as POST /v1/replays answered.", {"format": "uuid"}),
     "key_id": ("A key's id, as the list of keys shows it.", {"minLength": 1}),
     "session": ("The session's name.", {"minLength": 1, "examples": ["s-1"]}),
     "sha256": (

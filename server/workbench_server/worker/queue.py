@@ -1,4 +1,7 @@
-"""The queue's tasks. Each is safe twice; one workspace's snapshots run one at a time."""
+"""The queue's tasks. Each is safe twice; one workspace's snapshots run one at a time.
+
+Replays have a queue and a few hands of their own: however long they take, the lake does not wait.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,11 @@ from sqlalchemy.exc import OperationalError
 
 from workbench.errors import Unavailable
 from workbench_server import logs
+from workbench_server.agents import check_here
 from workbench_server.queries import queries
 from workbench_server.storage import open_storage
 from workbench_server.worker.lake import open_lake
+from workbench_server.worker.replaying import Replayer, replay
 from workbench_server.worker.snapshot import Worker, check_role, run_job, snapshot
 from workbench_server.worker.sweeping import Deadlines, sweep
 
@@ -27,6 +32,10 @@ if TYPE_CHECKING:
 _EVERY_TEN_SECONDS = "* * * * * */10"
 _EVERY_FIVE_SECONDS = "* * * * * */5"
 _QUEUE = "workbench"
+_REPLAYS = "replays"
+_REPLAYS_AT_ONCE = 2
+_AWAY_S = 5  # longer with each attempt, where the server is away
+_ATTEMPTS = 100  # more than a job allows itself
 _log = logging.getLogger("workbench.worker")
 
 
@@ -36,10 +45,12 @@ def work(configuration: Configuration) -> int:
     url = configuration.need("worker_database_url")
     storage = open_storage(configuration.need("storage_url"))
     deadlines = Deadlines.from_environment()
+    check_here(configuration.agents)
     try:
         check_role(url)
         worker = Worker(url=url, lake=open_lake(url, storage))
-        asyncio.run(_run(make_app(worker, deadlines=deadlines)))
+        replayer = Replayer(worker=worker, agents=configuration.agents, url=configuration.url)
+        asyncio.run(_run(make_app(worker, replayer=replayer, deadlines=deadlines)))
     except (psycopg.OperationalError, OperationalError, ConnectorException) as error:
         raise Unavailable("the database cannot be reached", found=str(error).strip()) from error
     return 0
@@ -48,15 +59,39 @@ def work(configuration: Configuration) -> int:
 async def _run(app: procrastinate.App) -> None:
     async with app.open_async():
         print("workbench worker ready", file=sys.stderr, flush=True)  # noqa: T201 - says: ready
-        await app.run_worker_async(
-            queues=[_QUEUE], concurrency=4, delete_jobs="always", fetch_job_polling_interval=2.0
-        )
+        hands = [
+            asyncio.ensure_future(_hand(app, _QUEUE, concurrency=4)),
+            asyncio.ensure_future(
+                # What is broken off by a stop goes on elsewhere.
+                _hand(
+                    app,
+                    _REPLAYS,
+                    concurrency=_REPLAYS_AT_ONCE,
+                    install_signal_handlers=False,
+                    shutdown_graceful_timeout=0.0,
+                )
+            ),
+        ]
+        try:
+            done, _ = await asyncio.wait(hands, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for hand in hands:
+                hand.cancel()
+            await asyncio.gather(*hands, return_exceptions=True)
+        for hand in done:
+            hand.result()
 
 
-def make_app(worker: Worker, *, deadlines: Deadlines) -> procrastinate.App:
+async def _hand(app: procrastinate.App, queue: str, **options: Any) -> None:
+    await app.run_worker_async(
+        queues=[queue], delete_jobs="always", fetch_job_polling_interval=2.0, **options
+    )
+
+
+def make_app(worker: Worker, *, replayer: Replayer, deadlines: Deadlines) -> procrastinate.App:
     """Return the queue and its tasks, on the worker's connection."""
     connector = procrastinate.PsycopgConnector(
-        conninfo=worker.url, kwargs={"options": "-c search_path=jobs"}, min_size=1, max_size=4
+        conninfo=worker.url, kwargs={"options": "-c search_path=jobs"}, min_size=1, max_size=8
     )
     app = procrastinate.App(connector=connector)
 
@@ -69,6 +104,13 @@ def make_app(worker: Worker, *, deadlines: Deadlines) -> procrastinate.App:
             else:
                 runs = await asyncio.to_thread(run_job, *work, job_id=UUID(job_id))
             _log.info("the lake has %d more runs", runs, extra={"facts": {"runs": runs}})
+
+    again = procrastinate.RetryStrategy(max_attempts=_ATTEMPTS, linear_wait=_AWAY_S)
+
+    @app.task(name="replay", queue=_REPLAYS, retry=again)
+    async def _replay(workspace_id: str, job_id: str) -> None:
+        with logs.binding(job="replay", job_id=job_id, workspace=workspace_id):
+            await replay(replayer, UUID(workspace_id), job_id=UUID(job_id))
 
     @app.periodic(cron=_EVERY_TEN_SECONDS)
     @app.task(name="take_up", queue=_QUEUE)

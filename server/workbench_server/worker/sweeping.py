@@ -28,24 +28,25 @@ class Deadlines:
     @classmethod
     def from_environment(cls) -> Self:
         return cls(
-            lost_after_s=_seconds("WORKBENCH_LOST_AFTER_S", cls().lost_after_s),
-            incomplete_after_s=_seconds("WORKBENCH_INCOMPLETE_AFTER_S", cls().incomplete_after_s),
+            lost_after_s=seconds("WORKBENCH_LOST_AFTER_S", cls().lost_after_s),
+            incomplete_after_s=seconds("WORKBENCH_INCOMPLETE_AFTER_S", cls().incomplete_after_s),
         )
 
 
-def _seconds(variable: str, usual: float) -> float:
+def seconds(variable: str, usual: float) -> float:
+    """Return the span of time that a variable says."""
     text = os.environ.get(variable) or f"{usual}"
     try:
-        seconds = float(text)
+        said = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= _LONGEST_S:
+        said = -1.0
+    if not 0 < said <= _LONGEST_S:
         raise UsageError(
             f"{variable} is no span of time",
             expected=f"seconds, more than 0 and at most {_LONGEST_S:.0f}",
             found=text,
         )
-    return seconds
+    return said
 
 
 def sweep(worker: Worker, deadlines: Deadlines) -> list[dict[str, Any]]:

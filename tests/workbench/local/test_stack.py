@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -18,8 +19,10 @@ from local_homes import is_alive, until
 
 import workbench as wb
 from workbench import local
+from workbench.examples.support_desk import draw_case
 from workbench.local.home import credentials
 from workbench.local.home import read_json as read
+from workbench.replay import isolation
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -52,6 +55,16 @@ def test_every_finding_of_doctor_is_good_for_a_running_stack(stack):
     names = ["home", "programs", "supervisor", "postgres", "server", "worker", *reached]
     assert names == [finding.name for finding in findings]
     assert all(finding.ok for finding in findings), findings
+
+
+@pytest.mark.skipif(not isolation.possible(), reason="no network namespace can be made here")
+def test_the_worker_replays_the_agents_that_the_environment_names(home, monkeypatch):
+    name = "workbench.examples.support_desk:agent"
+    monkeypatch.setenv("WORKBENCH_AGENTS", json.dumps({"support": {"target": name}}))
+    case = draw_case(random.Random(7))
+    with wb.open() as store:
+        run = wb.record(store, name, case.input)
+        assert wb.replay(run, "support", on="server").identical
 
 
 def test_doctor_says_what_to_do_when_nothing_runs(home):
