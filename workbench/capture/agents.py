@@ -90,7 +90,7 @@ def _found_in_modules(agent: Any) -> str | None:
     home = home_of(agent)
     found = [
         (_distance(home, module_name), f"{module_name}:{name}")
-        for module_name, module in list(sys.modules.items())
+        for module_name, module in sys.modules.copy().items()
         if module is not None and module_name not in ("__main__", "__mp_main__")
         for name, value in list(vars(module).items())
         if value is agent

@@ -91,7 +91,7 @@ def _modules(root: Path | None) -> dict[str, str]:
         return {}
     beginning = f"{root}{os.sep}"
     found: dict[str, str] = {}
-    for name, loaded in list(sys.modules.items()):
+    for name, loaded in sys.modules.copy().items():
         path = getattr(loaded, "__file__", None)
         if not isinstance(path, str) or not path.startswith(beginning) or name == "__mp_main__":
             continue

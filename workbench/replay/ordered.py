@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from workbench import hashing, ours
+from workbench import ours
 from workbench.errors import WorkbenchError
+from workbench.replay import certificate as certificates
 from workbench.replay import served
 from workbench.replay.verb import replay
 from workbench.store import connect
@@ -52,7 +53,7 @@ def carry_out(order: Order, *, progress: Tell) -> dict[str, Any]:
             **_asked(order.options),
         )
         # As an artifact that the new run names, it is found again by whoever has the run alone.
-        certificate = store.put_artifact(hashing.dumps(result.certificate))
+        certificate = store.put_artifact(certificates.dumps(result.certificate))
         return {
             "staged": aside.keep(certificate=certificate),
             "result_artifact": store.put_artifact(served.told(result)),

@@ -11,6 +11,7 @@ import textwrap
 from typing import get_args
 
 import msgspec
+import order_agents
 import pytest
 import replay_agents as agents
 from shelf import Shelf
@@ -228,6 +229,12 @@ def _(folders):
         effects={"ask": "write"},
     )
     return run, fork.run()
+
+
+@case("order_not_kept", seq=None)
+def _(folders):
+    run = wb.record(folders, order_agents.lock_after_a_sleep, "x")
+    return run, wb.replay(run, order_agents.lock_after_a_sleep, order="completed")
 
 
 def module(line):

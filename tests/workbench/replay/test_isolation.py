@@ -20,6 +20,7 @@ from workbench import errors
 from workbench.capture import agents as found_agents
 from workbench.capture import pulse, scope
 from workbench.replay import isolation, pipes, verb
+from workbench.replay.policy import Policy
 from workbench.replay.progress import Bar
 from workbench.schema import RunHeader
 
@@ -294,7 +295,7 @@ def test_without_time_nothing_begins(folders, world, home):
 
 JOB = isolation.Job(
     session="workbench.replay.session:from_options",
-    options={"mode": "exact", "collect": False, "redact": []},
+    options={"policy": Policy().as_dict(), "collect": False, "redact": []},
 )
 
 
@@ -419,13 +420,14 @@ PARENT = """
 import sys
 from pathlib import Path
 from workbench.replay import isolation
+from workbench.replay.policy import Policy
 from workbench.schema import RunHeader
 from workbench.store import export, read
 
 store = read(sys.argv[1])
 run = store.run(store.runs()["run_id"][0])
 sink = export.writer(Path(sys.argv[1] + "-replayed"), RunHeader())
-options = {"mode": "exact", "collect": False, "redact": []}
+options = {"policy": Policy().as_dict(), "collect": False, "redact": []}
 job = isolation.Job(session="workbench.replay.session:from_options", options=options)
 
 def tell(done, total):

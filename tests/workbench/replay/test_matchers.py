@@ -188,7 +188,7 @@ def test_pointers_go_along_into_an_isolated_replay(folders, tmp_path, monkeypatc
     assert result.certificate["normalisers"] == [{"name": "note", "pointers": ["/arguments/at"]}]
     without = wb.replay(run, "an_agent_that_notes:agent", **options).divergences[0]
     assert [one["matcher"] for one in without.matchers] == ["exact", "normalised", "lane", "run"]
-    with pytest.raises(errors.NotReplayable, match="a function cannot be sent"):
+    with pytest.raises(errors.UsageError, match="a function cannot be taken"):
         wb.replay(run, "an_agent_that_notes:agent", normalise={"note": str}, **options)
 
 
