@@ -234,6 +234,7 @@ def _(folders):
 @case("order_not_kept", seq=None)
 def _(folders):
     run = wb.record(folders, order_agents.lock_after_a_sleep, "x")
+    order_agents.world.poisoned = True
     return run, wb.replay(run, order_agents.lock_after_a_sleep, order="completed")
 
 

@@ -4,6 +4,7 @@ What an agent gives back here is the order itself.
 """
 
 import asyncio
+import os
 
 import msgspec
 import order_agents as agents
@@ -22,7 +23,7 @@ from workbench.replay.playing import play
 from workbench.replay.policy import Policy
 from workbench.replay.session import ReplaySession
 
-TIMES = 50
+TIMES = int(os.environ.get("WORKBENCH_REPEAT", "10"))
 ORDERED = [
     agents.as_they_come,
     agents.first_of_them,
