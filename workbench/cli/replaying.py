@@ -11,11 +11,12 @@ import typer
 from workbench.cli.options import AsJson, Target, Workspace, import_from_here, opened, opened_run
 from workbench.cli.output import emit, note
 from workbench.errors import UsageError
-from workbench.replay.policy import OnMiss
+from workbench.replay.policy import OnMiss, Order
 from workbench.schema import Mode
 
 if TYPE_CHECKING:
     from workbench.replay import ReplayResult
+    from workbench.replay.simulate import Simulator
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id or source.")]
 _Agent = Annotated[
@@ -50,9 +51,25 @@ def replay(
         list[str] | None,
         typer.Option("--budget", help="calls=N, usd=N or seconds=N: bounds of live calls."),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option("--rules", help="FILE.json: rules that answer simulated calls."),
+    ] = None,
+    normalise: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--normalise", help="NAME=/JSON/POINTER: what may differ in a cached replay, by call."
+        ),
+    ] = None,
+    order: Annotated[
+        Order, typer.Option(help="In which order parallel calls are answered.")
+    ] = "declared",
     collect: Annotated[
         bool, typer.Option("--collect", help="Go on after a difference and report all.")
     ] = False,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="FILE.json: write the certificate there.")
+    ] = None,
     isolate: Annotated[
         bool | None,
         typer.Option(
@@ -99,9 +116,14 @@ def replay(
             on_miss=on_miss,
             effects=dict(_pair(text) for text in effect or []),
             budget=dict(_bound(text) for text in budget or []),
+            simulate=None if rules is None else _simulator(rules),
+            normalise=_pointers(normalise or []),
+            order=order,
             collect=collect,
             **where,
         )
+        if certificate is not None:
+            result.save(certificate)
         _answer(result, as_json=as_json)
     if not result.identical:
         raise typer.Exit(1)
@@ -197,6 +219,21 @@ def _pair(text: str, form: str = "an effect is TOOL=EFFECT") -> tuple[str, str]:
     if not equals or not name:
         raise UsageError(form, found=repr(text))
     return name, value
+
+
+def _simulator(rules: Path) -> Simulator:
+    from workbench.replay import rules as known
+    from workbench.replay.simulate import Simulator
+
+    return Simulator(rules=known.read(rules))
+
+
+def _pointers(given: list[str]) -> dict[str, list[str]] | None:
+    found: dict[str, list[str]] = {}
+    for text in given:
+        name, pointer = _pair(text, "what may differ is NAME=/JSON/POINTER")
+        found.setdefault(name, []).append(pointer)
+    return found or None
 
 
 def _bound(text: str) -> tuple[str, float]:

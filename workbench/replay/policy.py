@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 OnMiss = Literal["fail", "error", "simulate", "live"]
+Order = Literal["declared", "completed"]
 MODES: tuple[str, ...] = get_args(Mode)
 MISSES: tuple[str, ...] = get_args(OnMiss)
+ORDERS: tuple[str, ...] = get_args(Order)
 _SCOPES = ("lane", "tool", "kind")  # the narrowest first
 
 

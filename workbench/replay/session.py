@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
     from workbench.replay.divergence import Divergence
+    from workbench.replay.policy import Order
     from workbench.replay.simulate import Simulator
-    from workbench.replay.turns import Order
     from workbench.schema import Mode
 
     # (question, effect) → a call of another run

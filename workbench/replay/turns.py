@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from workbench import hashing, ours
 from workbench.capture import scope as scopes
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 
     from workbench.capture.session import Opened
     from workbench.recording import Recording
+    from workbench.replay.policy import Order
     from workbench.replay.session import ReplaySession
-
-Order = Literal["declared", "completed"]
-ORDERS: tuple[Order, ...] = ("declared", "completed")
 
 _CANCELLED = hashing.type_name(asyncio.CancelledError)
 _ROUNDS = 20  # of its loop, that a task waits for others to begin

@@ -16,12 +16,11 @@ from workbench.replay import gate, isolation, keeping, redacting, served
 from workbench.replay.certificate import certificate
 from workbench.replay.kin import Kin
 from workbench.replay.playing import play
-from workbench.replay.policy import Policy
+from workbench.replay.policy import ORDERS, Policy
 from workbench.replay.progress import shown
 from workbench.replay.result import ReplayResult, matches
 from workbench.replay.session import ReplaySession
 from workbench.replay.targets import target_of
-from workbench.replay.turns import ORDERS
 from workbench.schema import RunHeader
 
 if TYPE_CHECKING:
@@ -30,11 +29,10 @@ if TYPE_CHECKING:
     from workbench.capture.normalise import Normalise
     from workbench.recording import Recording
     from workbench.replay.playing import Played
-    from workbench.replay.policy import Budget, OnMiss
+    from workbench.replay.policy import Budget, OnMiss, Order
     from workbench.replay.progress import Tell
     from workbench.replay.simulate import Simulator
     from workbench.replay.targets import Target
-    from workbench.replay.turns import Order
     from workbench.schema import Mode
     from workbench.store.protocol import Store
     from workbench.store.run import Run

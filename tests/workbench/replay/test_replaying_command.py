@@ -71,6 +71,22 @@ def test_replay_takes_overrides_and_a_budget(command):
     assert (code, answer["error"]["code"]) == (2, "usage_error")
 
 
+def test_replay_simulates_by_rules_and_writes_its_certificate(command, tmp_path):
+    rules, proof = tmp_path / "rules.json", tmp_path / "proof.json"
+    rules.write_text(
+        json.dumps([{"name": "all", "match": {"/name": "ask"}, "outcome": {"answer": "made up"}}])
+    )
+    code, answer = command(
+        *("replay", command.run.run_id, "--mode", "cached", "--override", "tool:ask=simulated"),
+        *("--rules", str(rules), "--certificate", str(proof), "--order", "completed"),
+    )
+    assert (code, answer["status"]) == (1, "done")
+    assert answer["match_levels"] == {"simulated": 3}
+    assert json.loads(proof.read_text()) == answer["certificate"]
+    code, answer = command("replay", command.run.run_id, "--rules", str(rules))
+    assert (code, answer["error"]["code"]) == (2, "usage_error")
+
+
 def test_fork_edits_plans_and_refuses(command, tmp_path):
     seq = command.run.calls["seq"][1]
     edit = tmp_path / "edit.json"
