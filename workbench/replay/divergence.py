@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from workbench.recording import RecordedCall
+    from workbench.replay.engine import Question
 
 DivergenceKind = Literal[
     "request_changed",
@@ -194,13 +195,15 @@ def _escaped(key: str) -> str:
 
 def summary(call: RecordedCall | None) -> dict[str, Any] | None:
     """Return a recorded call in a few words."""
-    if call is None:
-        return None
+    return None if call is None else {"seq": call.seq, **asked_for(call)}
+
+
+def asked_for(one: RecordedCall | Question) -> dict[str, Any]:
+    """Return what was asked, and where, in a few words."""
     return {
-        "seq": call.seq,
-        "kind": call.kind,
-        "name": call.name,
-        "lane": call.lane,
-        "ordinal": call.ordinal,
-        "signature": call.signature,
+        "kind": one.kind,
+        "name": one.name,
+        "lane": one.lane,
+        "ordinal": one.ordinal,
+        "signature": one.signature,
     }

@@ -56,14 +56,7 @@ def abstained(asked: Question, here: RecordedCall | None, found: Abstained) -> d
         seq=here.seq if here else None,
         lane=asked.lane,
         expected=d.summary(here),
-        actual={
-            "kind": asked.kind,
-            "name": asked.name,
-            "lane": asked.lane,
-            "ordinal": asked.ordinal,
-            "signature": asked.signature,
-            "distance": found.distance,
-        },
+        actual={**d.asked_for(asked), "distance": found.distance},
         cause=f"nothing simulates it: {found.reason}",
         fix="give its outcome or a rule (simulate=Simulator({name: outcome}, rules)), or a "
         "higher threshold",
