@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from workbench import ours
 from workbench.errors import NotReplayable, WorkbenchError
 from workbench.replay import pipes, sealing
+from workbench.replay.policy import HARMLESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from workbench.capture.agents import Agent
+    from workbench.replay.engine import Match, Question
     from workbench.replay.playing import Played
     from workbench.schema import Event
 
@@ -71,10 +75,12 @@ def _played(ends: pipes.Ends, agent: Agent, now: dict[str, Any]) -> Played:
         order = ends.receive()
     if not isinstance(order, pipes.Order):
         raise TypeError(f"an order was to come, not {order!r}")
-    ours.started(lambda: _end_with(ends), name="workbench-parent")
+    home = Home(ends)
+    ours.started(home.listen, name="workbench-parent")
     source = recordings.read(events, bodies)
     module, _, factory = order.session.partition(":")
-    session = getattr(import_module(module), factory)(Journal(Outlet(ends)), source, order.options)
+    options = {**order.options, "kin": home.kindred} if order.kin else order.options
+    session = getattr(import_module(module), factory)(Journal(Outlet(ends)), source, options)
     return play(
         session,
         source,
@@ -101,14 +107,37 @@ def _told(played: Played) -> dict[str, Any]:
     }
 
 
-def _end_with(ends: pipes.Ends) -> None:
-    """End this process and those it started when nobody waits for it any more."""
-    with suppress(OSError):
-        try:
-            while True:
-                ends.receive()
-        except EOFError:
-            os.killpg(0, signal.SIGKILL)
+class Home:
+    """Whoever ordered the replay: is asked for answers of kindred runs, and missed when gone."""
+
+    def __init__(self, ends: pipes.Ends) -> None:
+        self._ends = ends
+        self._one = threading.Lock()
+        self._came: SimpleQueue[pipes.Kindred] = SimpleQueue()
+
+    def kindred(self, asked: Question, effect: str) -> Match | None:
+        """Return the call of a kindred run that answers a question."""
+        from workbench.replay.engine import Match
+
+        if effect not in HARMLESS:
+            return None
+        with self._one:
+            self._ends.send(pipes.Missed(signature=asked.signature, effect=effect))
+            came = self._came.get()
+        if came.call is None:
+            return None
+        return Match(call=came.call, level="kin", bodies=came.bodies, run_id=came.run_id)
+
+    def listen(self) -> None:
+        """Take what comes; end this process and those it started when nobody waits for it."""
+        with suppress(OSError):
+            try:
+                while True:
+                    message = self._ends.receive()
+                    if isinstance(message, pipes.Kindred):
+                        self._came.put(message)
+            except EOFError:
+                os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.capture.effects import EFFECTS
 from workbench.errors import UsageError
+from workbench.replay.policy import HARMLESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from workbench.replay.policy import Budget
 
 APPROVED = ("approved", "approve", "allow", "live", True)
-_RUNS_LIVE = ("pure", "read")
 # what they ask costs something, or somebody's time, and changes nothing
 _ASKED_LIVE = frozenset({"model", "retriever", "human"})
 _SPENDING = frozenset({"model", "retriever"})
@@ -38,7 +38,7 @@ class Gate:
         """Say whether a call may be made live."""
         if kind in _ASKED_LIVE or self._given.get(name) in APPROVED:
             return True
-        return self.effect(name, own) in _RUNS_LIVE
+        return self.effect(name, own) in HARMLESS
 
 
 class Purse:

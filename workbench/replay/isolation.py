@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from workbench.replay.kin import Kin
     from workbench.replay.progress import Tell
     from workbench.schema import Event
     from workbench.store.protocol import RunWriter
@@ -242,18 +243,28 @@ class Child:
                 return message.code
         raise self._ended()
 
-    def play(self, job: Job, run: Run, sink: RunWriter, *, progress: Tell | None = None) -> Played:
+    def play(
+        self,
+        job: Job,
+        run: Run,
+        sink: RunWriter,
+        *,
+        progress: Tell | None = None,
+        kin: Kin | None = None,
+    ) -> Played:
         """Play the run, append what happens to the new one as it happens, and close that.
+
+        ``kin`` is asked here for what the child finds nowhere in its recording.
 
         Raises
         ------
         NotReplayable
             The child was killed, or took too long: the new run has ended as failed or cancelled.
         """
-        self._feed(lambda: _recording(job, run))
+        self._feed(lambda: _recording(job, run, kin=kin is not None))
         self._keeper = keeper = _Keeper(sink)
         try:
-            played = self._played(keeper, progress)
+            played = self._played(keeper, progress, kin)
         except WorkbenchError as error:
             keeper.end(error, status="cancelled" if self._stopped else "failed")
             raise
@@ -264,10 +275,12 @@ class Child:
         keeper.close()
         return played
 
-    def _played(self, keeper: _Keeper, progress: Tell | None) -> Played:
+    def _played(self, keeper: _Keeper, progress: Tell | None, kin: Kin | None) -> Played:
         for message in self._messages(progress):
             if isinstance(message, pipes.Batch):
                 keeper.append(message)
+            elif isinstance(message, pipes.Missed) and kin is not None:
+                self._feed(functools.partial(_kindred, kin, message))
             elif isinstance(message, pipes.Answer):
                 return _played(message.played)
         raise self._ended()
@@ -408,13 +421,24 @@ def _environment(hash_seed: str | None) -> dict[str, str]:
     return kept if hash_seed is None else {**kept, "PYTHONHASHSEED": hash_seed}
 
 
-def _recording(job: Job, run: Run) -> Iterator[pipes.Message]:
+def _kindred(kin: Kin, missed: pipes.Missed) -> Iterator[pipes.Message]:
+    found = kin.first(missed.signature, missed.effect)
+    if found is None:
+        yield pipes.Kindred()
+        return
+    call, bodies = found.call, found.bodies or {}
+    held = str((call.outcome or {}).get("message"))
+    named = {held: bodies[held]} if held in bodies else {}
+    yield pipes.Kindred(call=call, bodies=named, run_id=found.run_id)
+
+
+def _recording(job: Job, run: Run, *, kin: bool) -> Iterator[pipes.Message]:
     events: list[Event] = run.event_log()
     bodies: dict[str, Any] = run.bodies()
     for begin in range(0, len(events), _PART):
         yield pipes.Batch(events=events[begin : begin + _PART])
     yield pipes.batch([], bodies)
-    yield pipes.Order(session=job.session, options=job.options)
+    yield pipes.Order(session=job.session, options=job.options, kin=kin)
 
 
 def _status(status: int) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 from workbench import recording as recordings
 from workbench.errors import WorkbenchError
 from workbench.replay.engine import Match
+from workbench.replay.policy import HARMLESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MOST_ANCESTORS = 50
 MOST_OF_COHORT = 20  # the newest
-_HARMLESS = ("pure", "read")
 
 
 class Kin:
@@ -36,10 +36,14 @@ class Kin:
 
     def __call__(self, asked: Question, effect: str) -> Match | None:
         """Return the first such call, nearest kin first; None where the call may change things."""
-        if effect not in _HARMLESS:
+        return self.first(asked.signature, effect)
+
+    def first(self, signature: str, effect: str) -> Match | None:
+        """Do so by what was asked alone."""
+        if effect not in HARMLESS:
             return None
         for one in self._all():
-            call = one.take(asked.signature)
+            call = one.take(signature)
             if call is not None:
                 return Match(call=call, level="kin", bodies=one.recording.bodies, run_id=one.run_id)
         return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from workbench import schema  # noqa: TC001 - what is decoded is read from the annotations
+from workbench import recording, schema  # noqa: TC001 - what is decoded is read from these
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,16 +40,35 @@ class Batch(msgspec.Struct, tag="batch"):
 
 
 class Order(msgspec.Struct, tag="order"):
-    """To the child: the recording is complete; a session made so answers from it."""
+    """To the child: the recording is complete; a session made so answers from it.
+
+    ``kin`` says that it may ask for answers of kindred runs.
+    """
 
     session: str
     options: dict[str, Any]
+    kin: bool = False
 
 
 class Ready(msgspec.Struct, tag="ready"):
     """From the child: the agent is imported, and this is its code."""
 
     code: dict[str, Any]
+
+
+class Missed(msgspec.Struct, tag="missed"):
+    """From the child: a call that finds no answer in the recording, and what it does."""
+
+    signature: str
+    effect: str
+
+
+class Kindred(msgspec.Struct, tag="kindred"):
+    """To the child: the call of a kindred run that answers what was missed, if there is one."""
+
+    call: recording.RecordedCall | None = None
+    bodies: dict[str, Any] = {}
+    run_id: str | None = None
 
 
 class Progress(msgspec.Struct, tag="progress"):
@@ -71,7 +90,7 @@ class Problem(msgspec.Struct, tag="problem"):
     problem: dict[str, Any]
 
 
-Message = Agent | Batch | Order | Ready | Progress | Answer | Problem
+Message = Agent | Batch | Order | Ready | Missed | Kindred | Progress | Answer | Problem
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode

@@ -17,6 +17,7 @@ Order = Literal["declared", "completed"]
 MODES: tuple[str, ...] = get_args(Mode)
 MISSES: tuple[str, ...] = get_args(OnMiss)
 ORDERS: tuple[str, ...] = get_args(Order)
+HARMLESS = ("pure", "read")
 _SCOPES = ("lane", "tool", "kind")  # the narrowest first
 
 

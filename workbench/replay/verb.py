@@ -187,12 +187,13 @@ def replay(
         )
         target = target_of(run, header, into=into)
         tell = stack.enter_context(shown(progress))
+        kin = Kin(run) if "cached" in policy.modes else None
         if child is None:
             session = ReplaySession(
                 *(Journal(target.sink), source),
                 policy=policy,
                 redact=wanted,
-                kin=Kin(run),
+                kin=kin,
                 simulate=simulate,
                 **options,
             )
@@ -201,7 +202,7 @@ def replay(
             sent = {**options, "policy": policy.as_dict(), "redact": redacting.sent(wanted)}
             sent["simulate"] = _sent(simulate, source)
             job = isolation.Job(session="workbench.replay.session:from_options", options=sent)
-            played = child.play(job, run, target.sink, progress=tell)
+            played = child.play(job, run, target.sink, progress=tell, kin=kin)
     if played.identical and mode == "exact":
         _baselines.add((source.log_root, code_digest(now), strength))
     return result_of(played, run, source, target=target, now=now, strength=strength)

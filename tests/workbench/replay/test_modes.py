@@ -1,6 +1,7 @@
 """Each call of a replay has a mode of its own, and what is live goes through a gate."""
 
 import itertools
+import json
 import socket
 
 import pytest
@@ -287,3 +288,36 @@ def test_a_call_that_only_reads_is_answered_by_another_run_of_the_agent(folders,
     assert result.matches["source_run_id"].to_list() == [None, other.run_id, other.run_id]
     assert not result.identical
     assert result.certificate["match_levels"] == {"exact": 1, "kin": 2}
+
+
+CURIOUS = """
+import workbench as wb
+
+@wb.tool(effect="read")
+def look(what):
+    return {"what": what, "answer": next(numbers)}
+
+numbers = iter(range(100))
+
+def asks(given):
+    return [look(one)["answer"] for one in given]
+
+def asks_more(given):
+    return asks([*given, "b", "b", "c"])
+"""
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_kindred_runs_answer_in_both_strengths(folders, world, tmp_path, monkeypatch, isolate):
+    (tmp_path / "curious_agents.py").write_text(CURIOUS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    other = record(folders, "curious_agents:asks", ["x", "b", "b"])
+    run = record(folders, "curious_agents:asks", ["a"])
+    result = wb.replay(run, "curious_agents:asks_more", mode="cached", isolate=isolate)
+    assert levels(result) == ["exact", "kin", "kin", "miss"]
+    rows = result.run.calls["outcome"].to_list()
+    assert [json.loads(one)["value"]["answer"] for one in rows[:3]] == [
+        *run.output,
+        *other.output[1:],
+    ]
+    assert result.matches["source_run_id"].to_list() == [None, other.run_id, other.run_id, None]
