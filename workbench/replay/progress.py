@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import sys
 import threading
 import time
@@ -17,36 +18,96 @@ if TYPE_CHECKING:
 
 _TELL_S = 0.1
 _SILENT_S = 1.0
+_HTML = (
+    '<div style="display:flex;align-items:center;gap:0.75em;font-variant-numeric:tabular-nums">'
+    '<span>replay</span><progress value="{}" max="{}" style="width:16em"></progress>'
+    "<span>{}</span></div>"
+)
 
 
 class Bar:
-    """A bar on standard error or in a notebook, for replays that take longer than a second."""
+    """What is done of all, and since when: for replays that take longer than a second.
+
+    In a notebook it is a line of the cell's output, else a bar on standard error; nothing of it is
+    left behind, neither on the screen nor in the notebook's file.
+    """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._bar: Any = None
+        self._cell = contextvars.copy_context()  # it is told from a thread that has no cell
+        self._shown: _Line | _InNotebook | None = None
 
     def __call__(self, done: int, total: int) -> None:
         """Show that so many calls are answered, of so many that were recorded."""
-        if self._bar is None:
-            if time.monotonic() - self._began < _SILENT_S:
+        seconds = time.monotonic() - self._began
+        if self._shown is None:
+            if seconds < _SILENT_S:
                 return
-            from tqdm.auto import tqdm
+            self._shown = _InNotebook(self._cell) if _is_notebook() else _Line()
+        self._shown.show(done, total, seconds)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._shown is not None:
+            self._shown.take_away()
+
+
+class _Line:
+    """A bar on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def show(self, done: int, total: int, seconds: float) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
 
             self._bar = tqdm(
-                desc="replay",
-                unit="call",
                 initial=done,
                 total=total,
                 leave=False,
                 file=sys.stderr,
+                bar_format="replay |{bar}| {n_fmt} of {total_fmt} calls, {elapsed}",
             )
-        self._bar.update(done - self._bar.n)
+            self._bar.start_t -= seconds
+        self._bar.n = done
+        self._bar.refresh()
 
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
+    def take_away(self) -> None:
+        self._bar.close()
+
+
+class _InNotebook:
+    """A line of a cell's output, which is in its file only while it is shown."""
+
+    def __init__(self, cell: contextvars.Context) -> None:
+        self._cell = cell
+        self._handle: Any = None
+
+    def show(self, done: int, total: int, seconds: float) -> None:
+        told = f"{done} of {total} calls, {int(seconds) // 60}:{int(seconds) % 60:02}"
+        self._put({"text/plain": f"replay: {told}", "text/html": _HTML.format(done, total, told)})
+
+    def take_away(self) -> None:
+        self._put({"text/plain": ""})
+
+    def _put(self, bundle: dict[str, str]) -> None:
+        self._cell.copy().run(self._display, bundle)
+
+    def _display(self, bundle: dict[str, str]) -> None:
+        if self._handle is None:
+            from IPython.display import display
+
+            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call] # IPython's own
+        else:
+            self._handle.update(bundle, raw=True)
+
+
+def _is_notebook() -> bool:
+    """Say whether a kernel runs here: whoever reads has a cell's output, and no terminal."""
+    interactive = sys.modules.get("IPython")
+    shell = interactive.get_ipython() if interactive is not None else None
+    return getattr(shell, "kernel", None) is not None
 
 
 @contextmanager

@@ -413,7 +413,10 @@ def test_a_bar_is_shown_when_a_replay_takes_longer_than_a_second(capsys):
     bar._began -= 2
     bar(3, 4)
     bar.close()
-    assert "replay:  75%" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "3 of 4 calls, 00:02" in said
+    assert "?" not in said
+    assert said.rpartition("\r")[2] == ""
 
 
 PARENT = """
