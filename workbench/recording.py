@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from workbench import hashing, schema, sharing
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from workbench.schema import Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedCall:
+class RecordedCall(Struct, frozen=True, kw_only=True, gc=False):  # it holds no circles
     """One call of a recording.
 
     ``pieces`` are those of a stream, chunk by chunk, and None where the call did not stream.
@@ -297,8 +297,8 @@ class _Reader:
         for call in calls:
             # of two calls with one number the first answers; the other is never consumed
             lanes[call.lane].setdefault(call.ordinal, call)
-        for call in calls:
-            self._judge(call, bodies)
+        for call, start in zip(calls, self.starts.values(), strict=True):
+            self._judge(call, start, bodies)
         self._judge_writers()
         return Recording(
             calls=calls,
@@ -375,7 +375,7 @@ class _Reader:
                 reason = f"{event.kind} {event.name} was called by another process of the agent"
                 self._problem("other_process", event, reason)
 
-    def _judge(self, call: RecordedCall, bodies: Mapping[str, Any]) -> None:
+    def _judge(self, call: RecordedCall, start: Event, bodies: Mapping[str, Any]) -> None:
         kind, reason = "capture_quality", None
         if call.ended_seq is None:
             reason = f"{call.kind} {call.name} never came back"
@@ -385,14 +385,29 @@ class _Reader:
             reason = f"{call.kind} {call.name} ran beside another call of its lane"
         elif call.outcome and call.outcome.get("message") not in (None, *bodies):
             reason = f"the answer of {call.kind} {call.name} is not in the recording"
-        elif not sharing.lacks_beginning(call.request) and hashing.signature_of(
-            kind=call.kind, name=call.name, request=call.request
-        ) != (call.signature):
+        elif not _is_signed(call, start):
             reason = f"the signature of {call.kind} {call.name} is not that of its request"
         if reason is not None:
             self.problems.append(Problem(kind=kind, seq=call.seq, lane=call.lane, reason=reason))
 
 
+def _is_signed(call: RecordedCall, start: Event) -> bool:
+    """Say whether a call's signature is that of its request, as far as that is known.
+
+    As a rule the request is written as it was signed, and need not be written again.
+    """
+    written = bytes(start.payload)
+    if written.startswith(_REQUEST) and b'"messages"' not in written:
+        request = written[len(_REQUEST) : -1]
+        if hashing.signature_of_written(call.kind, call.name, request) == call.signature:
+            return True
+    if sharing.lacks_beginning(call.request):
+        return True
+    signed = hashing.signature_of(kind=call.kind, name=call.name, request=call.request)
+    return signed == call.signature
+
+
+_REQUEST = b'{"request":'
 _TOKENS = (
     "input_tokens",
     "input_uncached",
@@ -405,5 +420,6 @@ _TOKENS = (
 
 
 def _tokens(end: Event | None) -> dict[str, float]:
-    found = {name: getattr(end, name, None) for name in _TOKENS}
-    return {name: value for name, value in found.items() if value is not None}
+    if end is None:
+        return {}
+    return {name: value for name in _TOKENS if (value := getattr(end, name)) is not None}

@@ -110,21 +110,35 @@ def _graph(bench: _Bench) -> Iterator[Figure]:
 
 def _first(bench: _Bench) -> Iterator[Figure]:
     for module in ("replayed", "replayed_graph"):
-        run = bench.recorded(f"{module}:first", _FEW)
-        imports = [bench.imports(module) for _ in bench.rounds(module)]
-        for strength, wanted in (("guarded", "<= 100 ms"), ("isolated", "<= 600 ms beyond")):
-            if strength == "isolated" and not isolation.possible():
-                say("nothing can be isolated here")
-                continue
-            for again, process in ((0, "a new process"), (1, "a process that replayed before")):
-                rounds = bench.rounds(f"the first call of {module}, {strength}, {process}")
-                found = [bench.run("first", run, strength, again)["first"] for _ in rounds]
-                yield Figure(
-                    figure=f"from wb.replay to the first call of {_FEW:,}, agent of"
-                    f" {module}.py, {strength}, in {process}",
-                    value=1000 * median(found), unit="ms",
-                    baseline="the agent's own imports in a bare child",
-                    baseline_value=1000 * median(imports), wanted=wanted)  # fmt: skip
+        yield from _first_guarded(bench, module)
+        if isolation.possible():
+            yield from _first_isolated(bench, module)
+        else:
+            say("nothing can be isolated here")
+
+
+def _first_guarded(bench: _Bench, module: str) -> Iterator[Figure]:
+    run, found = bench.recorded(f"{module}:first", _FEW), {0: [], 1: []}
+    for _ in bench.rounds(f"the first call of {module}, guarded"):
+        for before, times in found.items():
+            times.append(1000 * bench.run("first", run, "guarded", before)["first"])
+    yield Figure(figure=f"from wb.replay to the first call of {_FEW:,}, {module}.py, guarded",
+                 value=median(found[1]), unit="ms",
+                 baseline="the same as the first replay of its process",
+                 baseline_value=median(found[0]), wanted="<= 100 ms")  # fmt: skip
+
+
+def _first_isolated(bench: _Bench, module: str) -> Iterator[Figure]:
+    run = bench.recorded(f"{module}:first", _FEW)
+    beyond, imports = [], []
+    for _ in bench.rounds(f"the first call of {module}, isolated"):
+        own = 1000 * bench.imports(module)
+        imports.append(own)
+        beyond.append(1000 * bench.run("first", run, "isolated", 1)["first"] - own)
+    yield Figure(figure=f"from wb.replay to the first call of {_FEW:,}, {module}.py, isolated:"
+                 " beyond the agent's own imports", value=median(beyond), unit="ms",
+                 baseline="the agent's own imports in a bare child",
+                 baseline_value=median(imports), wanted="<= 600 ms")  # fmt: skip
 
 
 def _memory(bench: _Bench) -> Iterator[Figure]:
