@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from workbench import hashing, schema, sharing
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from workbench.schema import Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedCall:
+class RecordedCall(Struct, frozen=True, kw_only=True, gc=False):  # it holds no circles
     """One call of a recording.
 
     ``pieces`` are those of a stream, chunk by chunk, and None where the call did not stream.
@@ -215,19 +215,21 @@ class _Reader:
         self.by_seq[seq] = digest
         match event.event_type:
             case "run_started":
+                self._only(event, self.started is None)
                 self._root_lost(event, "input")
                 self.started = schema.parse_body(event)
                 self.writer = event.writer
                 self.redaction[:0] = self.started.redaction
             case "run_ended":
+                self._only(event, self.ended is None)
                 self._root_lost(event, "output")
                 self.status = event.status
                 self.ended = schema.parse_body(event)
                 self._redacted_later(self.ended.redaction)
             case "call_started":
-                self.starts.setdefault(event.step_id or f"#{seq}", event)
+                self._only(event, self.starts.setdefault(_step_of(event), event) is event)
             case "call_ended":
-                self.ends.setdefault(event.step_id or f"#{seq}", event)
+                self._only(event, self.ends.setdefault(_step_of(event), event) is event)
             case "chunk":
                 self._chunk(event)
             case "step_started" if (event.name or "").startswith(
@@ -240,6 +242,11 @@ class _Reader:
                 self._annotated(event)
             case _:
                 pass
+
+    def _only(self, event: Event, is_first: bool) -> None:  # noqa: FBT001 - a fact of the event
+        if not is_first:
+            what = f"{event.event_type} of {event.kind} {event.name}" if event.kind else None
+            self._problem("doubled", event, f"{what or event.event_type} is written twice")
 
     def _root_lost(self, event: Event, what: str) -> None:
         if event.quality not in (None, "full", "redacted"):
@@ -297,9 +304,10 @@ class _Reader:
         for call in calls:
             # of two calls with one number the first answers; the other is never consumed
             lanes[call.lane].setdefault(call.ordinal, call)
-        for call in calls:
-            self._judge(call, bodies)
+        for call, start in zip(calls, self.starts.values(), strict=True):
+            self._judge(call, start, bodies)
         self._judge_writers()
+        self._judge_order()
         return Recording(
             calls=calls,
             lanes={lane: dict(sorted(found.items())) for lane, found in lanes.items()},
@@ -375,7 +383,19 @@ class _Reader:
                 reason = f"{event.kind} {event.name} was called by another process of the agent"
                 self._problem("other_process", event, reason)
 
-    def _judge(self, call: RecordedCall, bodies: Mapping[str, Any]) -> None:
+    def _judge_order(self) -> None:
+        """Find calls that did not begin in the order of their numbers in their lane."""
+        last: dict[tuple[str, str | None], int] = {}
+        for event in self.starts.values():
+            if event.order not in (None, "declared"):
+                continue
+            before = last.get((event.writer, event.lane), 0)
+            number = last[event.writer, event.lane] = event.ordinal or 1
+            if number < before:
+                reason = f"{event.kind} {event.name} is number {number}, and stands behind {before}"
+                self._problem("order", event, reason)
+
+    def _judge(self, call: RecordedCall, start: Event, bodies: Mapping[str, Any]) -> None:
         kind, reason = "capture_quality", None
         if call.ended_seq is None:
             reason = f"{call.kind} {call.name} never came back"
@@ -385,14 +405,33 @@ class _Reader:
             reason = f"{call.kind} {call.name} ran beside another call of its lane"
         elif call.outcome and call.outcome.get("message") not in (None, *bodies):
             reason = f"the answer of {call.kind} {call.name} is not in the recording"
-        elif not sharing.lacks_beginning(call.request) and hashing.signature_of(
-            kind=call.kind, name=call.name, request=call.request
-        ) != (call.signature):
+        elif not _is_signed(call, start):
             reason = f"the signature of {call.kind} {call.name} is not that of its request"
         if reason is not None:
             self.problems.append(Problem(kind=kind, seq=call.seq, lane=call.lane, reason=reason))
 
 
+def _step_of(event: Event) -> str:
+    return event.step_id or f"#{event.seq or 0}"
+
+
+def _is_signed(call: RecordedCall, start: Event) -> bool:
+    """Say whether a call's signature is that of its request, as far as that is known.
+
+    As a rule the request is written as it was signed, and need not be written again.
+    """
+    written = bytes(start.payload)
+    if written.startswith(_REQUEST) and b'"messages"' not in written:
+        request = written[len(_REQUEST) : -1]
+        if hashing.signature_of_written(call.kind, call.name, request) == call.signature:
+            return True
+    if sharing.lacks_beginning(call.request):
+        return True
+    signed = hashing.signature_of(kind=call.kind, name=call.name, request=call.request)
+    return signed == call.signature
+
+
+_REQUEST = b'{"request":'
 _TOKENS = (
     "input_tokens",
     "input_uncached",
@@ -405,5 +444,6 @@ _TOKENS = (
 
 
 def _tokens(end: Event | None) -> dict[str, float]:
-    found = {name: getattr(end, name, None) for name in _TOKENS}
-    return {name: value for name, value in found.items() if value is not None}
+    if end is None:
+        return {}
+    return {name: value for name in _TOKENS if (value := getattr(end, name)) is not None}

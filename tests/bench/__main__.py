@@ -14,7 +14,10 @@ from pathlib import Path
 from figure import say
 from stack import running
 
-_HELPERS = {"__main__", "bare", "figure", "stack", "load", "events", "sampled", "capturing"}
+_HELPERS = {
+    *("__main__", "bare", "figure", "stack", "load", "events", "sampled", "capturing"),
+    *("replayed", "replayed_graph", "replaying"),
+}
 
 
 def names() -> list[str]:

@@ -28,7 +28,8 @@ def from_events(events: Iterable[Event]) -> pl.DataFrame:
 
 def to_events(frame: pl.DataFrame) -> list[Event]:
     """Return the rows of a frame with the columns `EVENTS` as events, in the order of the rows."""
-    return [_event(row) for row in frame.select(_FIELDS).iter_rows(named=True)]
+    given = [name for name in _FIELDS if frame[name].null_count() < len(frame)]
+    return [_event(row) for row in frame.select(given).iter_rows(named=True)]
 
 
 def _event(row: dict[str, Any]) -> Event:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from workbench.recording import Recording
     from workbench.replay.playing import Played
+    from workbench.replay.written import Written
 
 FORMAT, VERSION = "workbench-certificate", 2
 CLAIMS = {"guarded": "no new connection from Python", "isolated": "no call outside"}
@@ -41,7 +42,7 @@ def certificate(
     *,
     source: Recording,
     source_row: Mapping[str, Any],
-    made: Recording | None,
+    made: Written | None,
     made_row: Mapping[str, Any],
     code: dict[str, Any],
     strength: str,
@@ -114,7 +115,7 @@ def of_recording(source: Recording, row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def facts(recording: Recording, row: Mapping[str, Any]) -> dict[str, Any]:
+def facts(recording: Recording | Written, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a certificate says of a run: by these it is known again.
 
     ``header`` is over what was said of the run when it was made, ``bodies`` over the digests of

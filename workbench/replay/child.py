@@ -9,10 +9,11 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from dataclasses import asdict
 from importlib import import_module
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from workbench import ours
 from workbench.errors import NotReplayable, WorkbenchError
@@ -99,7 +100,7 @@ def _told(played: Played) -> dict[str, Any]:
         "identical": played.identical,
         "divergences": [values.freeze(found.as_dict())[0] for found in played.divergences],
         "notices": [values.freeze(found.as_dict())[0] for found in played.notices],
-        "answered": [asdict(row) for row in played.answered],
+        "answered": [msgspec.structs.asdict(row) for row in played.answered],
         "unconsumed": played.unconsumed,
         "normalisers": values.freeze(played.normalisers)[0],
         "renamed": played.renamed,

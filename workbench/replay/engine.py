@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from workbench.replay import explaining, normal
 from workbench.replay.divergence import pointer_diff
 from workbench.replay.elsewhere import Elsewhere
@@ -42,8 +44,7 @@ class Question:
     drifted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False):  # it holds no circles
     """The recorded call that answers a question, and how well it fits.
 
     ``renamed`` maps the provider's ids of the question to those that were recorded in their place;
@@ -83,8 +84,12 @@ class Engine:
 
     def exact(self, asked: Question) -> Match | None:
         """Return the recorded call at this position if its signature is the same."""
-        call = self.recording.at(asked.lane, asked.ordinal)
-        if call is None or call.signature != asked.signature or call.seq not in self._unused:
+        return self.at_once(asked.lane, asked.ordinal, asked.signature)
+
+    def at_once(self, lane: str, ordinal: int, signature: str) -> Match | None:
+        """Return what `exact` does, of whom nothing but this is known."""
+        call = self.recording.at(lane, ordinal)
+        if call is None or call.signature != signature or call.seq not in self._unused:
             return None
         return self._use(call, "exact_redacted" if call.quality == "redacted" else "exact")
 

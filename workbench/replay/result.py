@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,4 +66,5 @@ class ReplayResult:
 
 def matches(answered: list[Answered]) -> pl.DataFrame:
     """Return how each call was answered, as a frame."""
-    return pl.DataFrame([asdict(row) for row in answered], schema=MATCHES)
+    columns = {name: [getattr(row, name) for row in answered] for name in MATCHES}
+    return pl.DataFrame(columns, schema=MATCHES)

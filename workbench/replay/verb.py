@@ -12,7 +12,7 @@ from workbench.capture import agents, code, transcripts
 from workbench.capture.journal import Journal
 from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
-from workbench.replay import gate, isolation, keeping, redacting, served
+from workbench.replay import gate, isolation, keeping, redacting, served, written
 from workbench.replay.certificate import certificate
 from workbench.replay.kin import Kin
 from workbench.replay.playing import play
@@ -259,7 +259,7 @@ def result_of(
         played,
         source=source,
         source_row=run.info,
-        made=recordings.read(made.event_log(), made.bodies()),
+        made=written.read(made),
         made_row=made.info,
         code=now,
         strength=strength,
