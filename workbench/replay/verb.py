@@ -13,7 +13,7 @@ from workbench.capture.journal import Journal
 from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
 from workbench.replay import gate, isolation, keeping, redacting, served
-from workbench.replay.certificate import certificate
+from workbench.replay.certificate import certificate, counted
 from workbench.replay.kin import Kin
 from workbench.replay.playing import play
 from workbench.replay.policy import Policy
@@ -254,18 +254,32 @@ def result_of(
     now: dict[str, Any],
     strength: str,
 ) -> ReplayResult:
-    """Return the result of what was played, with its certificate."""
-    made = target.read()
-    proof = certificate(
-        played,
-        source=source,
-        source_row=run.info,
-        made=recordings.read(made.event_log(), made.bodies()),
-        made_row=made.info,
-        code=now,
-        strength=strength,
-    )
-    keeping.keep(proof, made)
+    """Return the result of what was played, with its certificate.
+
+    The agent has ended: what fails from here on is a warning, and one of the result's ``lost``.
+    """
+    lost = keeping.Lost()
+    made, recording = target.unread(played.status), None
+    if played.unwritten is not None:
+        lost.tell(f"not all of run {made.run_id} could be written", played.unwritten)
+    else:
+        with lost.told_of(f"run {made.run_id} could not be read back"):
+            made = target.read()
+            recording = recordings.read(made.event_log(), made.bodies())
+    proof = {**counted(played, source, strength=strength), "digest": None}
+    with lost.told_of(f"the replay in run {made.run_id} could not be certified"):
+        proof = certificate(
+            played,
+            source=source,
+            source_row=run.info,
+            made=recording,
+            made_row=made.info,
+            code=now,
+            strength=strength,
+        )
+    if recording is not None and proof["digest"] is not None:
+        with lost.told_of(f"the certificate of run {made.run_id} could not be stored"):
+            keeping.keep(proof, made)
     return ReplayResult(
         run=made,
         identical=played.identical,
@@ -273,6 +287,7 @@ def result_of(
         matches=matches(played.answered),
         certificate=proof,
         output=played.output,
+        lost=lost.told,
     )
 
 
