@@ -95,6 +95,7 @@ WORKS = (
     asks_by_id,
     asks_by_time,
     spends,
+    agents.polling,
 )
 for _work in WORKS:
     globals()[f"plain_{_work.__name__}"] = _work
