@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import conformance_agents as cases
 import pytest
@@ -161,6 +161,35 @@ def test_c16_a_server_that_does_not_answer_costs_no_replay(recorded, poison, sid
             result = wb.replay(run, into=store)
         holds(result, run)
     assert agents.world.calls == calls
+
+
+@pytest.mark.parametrize("on_miss", ["fail", "error", "live"])
+@pytest.mark.parametrize("error", [errors.Unavailable("nobody is there"), OSError("nobody there")])
+def test_c16_where_the_recording_s_store_goes_away_a_miss_is_no_reason_to_go_live(
+    world, error, on_miss
+):
+    store = Leaving()
+    run = wb.record(store, asks_and_goes_on, None)
+    calls, world.extra_call, store.left = world.calls, True, error
+    with nothing_stays_open(), pytest.raises(type(error), match="nobody"):
+        wb.replay(run, asks_and_goes_on, mode="cached", on_miss=on_miss, into=Shelf())
+    assert world.calls == calls
+
+
+class Leaving(Shelf):
+    """A store that has no more to say when another run than the replayed one is looked for."""
+
+    left = None
+
+    def runs(self):
+        raise self.left
+
+
+def asks_and_goes_on(_):
+    """Ask, and ask anew whatever is raised."""
+    for what in ["other", "again"] if agents.world.extra_call else ["one"]:
+        with suppress(Exception):
+            agents.ask(what)
 
 
 def test_c16_where_calls_are_made_instead_the_poison_tells(recorded, poison, monkeypatch):

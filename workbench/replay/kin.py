@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from workbench import ours
 from workbench import recording as recordings
 from workbench.errors import WorkbenchError
+from workbench.replay.divergence import ReplayStopped
 from workbench.replay.engine import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from workbench.recording import RecordedCall, Recording
     from workbench.replay.engine import Question
@@ -26,11 +28,13 @@ _HARMLESS = ("pure", "read")
 class Kin:
     """Gives a call of a kindred run that asked the same, if it only reads; each answers once.
 
-    Runs are read when a call misses, and no more of them than it takes.
+    Runs are read when a call misses, and no more of them than it takes. A store that cannot be read
+    is no miss: ``failed`` takes why, and the replay ends.
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self.failed: Callable[[Exception], object] = _nobody_told
         self._read: list[_One] = []
         self._rest = self._others()
 
@@ -38,6 +42,14 @@ class Kin:
         """Return the first such call, nearest kin first; None where the call may change things."""
         if effect not in _HARMLESS:
             return None
+        try:
+            # asked in the middle of a replay, whose guard lets nobody connect but us
+            return ours.apart(lambda: self._found(asked), name="workbench-kin")
+        except (WorkbenchError, OSError) as error:
+            self.failed(error)
+            raise ReplayStopped from error
+
+    def _found(self, asked: Question) -> Match | None:
         for one in self._all():
             call = one.take(asked.signature)
             if call is not None:
@@ -85,6 +97,9 @@ class Kin:
         )
         for run_id in akin["run_id"]:
             yield self._run.store.run(run_id)
+
+
+def _nobody_told(_: Exception) -> None: ...
 
 
 class _One:

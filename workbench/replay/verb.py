@@ -190,14 +190,16 @@ def replay(
         target = target_of(run, header, into=into)
         tell = stack.enter_context(shown(progress))
         if child is None:
+            kin = Kin(run)
             session = ReplaySession(
                 *(Journal(target.sink), source),
                 policy=policy,
                 redact=wanted,
-                kin=Kin(run),
+                kin=kin,
                 simulate=simulate,
                 **options,
             )
+            kin.failed = session.cancel
             played = play(session, source, found, now=now, progress=tell)
         else:
             sent = {**options, "policy": policy.as_dict(), "redact": redacting.sent(wanted)}
