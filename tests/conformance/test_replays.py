@@ -4,44 +4,20 @@
 """
 
 import asyncio
-import importlib
 import inspect
 import os
-import sys
-import textwrap
 import time
 import uuid
-from typing import Any, TypedDict
 
 import lane_agents
 import pytest
 import replay_agents as agents
-from langchain_core.messages import SystemMessage
-from langgraph.graph import START, StateGraph
+from conformance_agents import asks_a_desk, in_a_graph, tries_again
 from shelf import Shelf
 
 import workbench as wb
 
 TIMES = int(os.environ.get("WORKBENCH_REPEAT") or 50)
-
-
-class State(TypedDict):
-    found: Any
-
-
-def in_a_graph(work):
-    """Return a graph whose only node does the work."""
-
-    def node(state):
-        return {"found": work(None)}
-
-    async def anode(state):
-        return {"found": await work(None)}
-
-    graph = StateGraph(State)
-    graph.add_node("work", anode if inspect.iscoroutinefunction(work) else node)
-    graph.add_edge(START, "work")
-    return graph.compile()
 
 
 SIDES = {"plain": lambda work: work, "graph": in_a_graph}
@@ -93,15 +69,6 @@ def test_c1_c2_c3_each_of_several_at_once_gets_its_own_answer(world, side, work)
 
 
 # ---- C4, C5, C6: what is not served
-
-
-def asks_a_desk(_):
-    world = agents.world
-    if world.extra_call:
-        agents.DeskModel(lookups=0).invoke("one call more")
-    model = agents.DeskModel(lookups=0, model_name=world.model_name, temperature=world.temperature)
-    said = model.invoke([SystemMessage(world.system), ("user", "where is A1?")])
-    return [said.content, agents.ask("after")["answer"]]
 
 
 @each_side
@@ -200,16 +167,6 @@ def test_c10_every_client_path_is_recorded_read_back_and_replayed(folders, world
 # ---- C13: attempts
 
 
-def tries_again(_):
-    told = []
-    while True:
-        try:
-            return [told, agents.flaky("gateway")]
-        except TimeoutError as error:
-            told.append([type(error).__name__, str(error)])
-            time.sleep(30 if agents.world.poisoned else 0)
-
-
 @each_side
 def test_c13_every_attempt_is_a_call_and_a_failure_keeps_its_class(folders, world, side):
     run, agent = recorded(folders, side, tries_again)
@@ -238,49 +195,6 @@ def test_c15_no_replay_changes_its_recording(folders, world, side, how, differs)
 
 
 # ---- C17: changed code
-
-SOURCES = {
-    "plain": """
-        from replay_agents import ask
-
-        def agent(given):
-            {line}
-        """,
-    "graph": """
-        from typing import Any, TypedDict
-        from langgraph.graph import START, StateGraph
-        from replay_agents import ask
-
-        class State(TypedDict):
-            found: Any
-
-        def work(given):
-            {line}
-
-        graph = StateGraph(State)
-        graph.add_node("work", lambda state: {{"found": work(state)}})
-        graph.add_edge(START, "work")
-        agent = graph.compile()
-        """,
-}
-
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    """Write an agent's module, or write it anew with another line."""
-    folder = tmp_path / "agents"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-
-    def write(side, line):
-        source = textwrap.dedent(SOURCES[side]).format(line=line)
-        (folder / "changing_agent.py").write_text(source)
-        sys.modules.pop("changing_agent", None)
-        importlib.invalidate_caches()
-        return "changing_agent:agent"
-
-    yield write
-    sys.modules.pop("changing_agent", None)
 
 
 @each_side

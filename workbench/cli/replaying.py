@@ -188,6 +188,7 @@ def _answer(result: ReplayResult, *, as_json: bool) -> None:
         "match_levels": result.certificate["match_levels"],
         "calls": result.certificate["calls"],
         "certificate": result.certificate,
+        "lost": result.lost,
     }
     shown = [str(result), *(str(found) for found in result.divergences[1:])]
     emit(document, as_json=as_json, text="\n".join(shown))

@@ -95,18 +95,23 @@ def _compared(result: ReplayResult, said: Mapping[str, Any], *, root: str) -> li
             expected=said["identical"],
             found=found,
         ),
-        same("rerun.content_root", root, result.certificate["replay"]["content_root"]),
+        same("rerun.content_root", root, _root_of(result)),
     ]
 
 
 def _same_code(said: Mapping[str, Any], now: Mapping[str, Any]) -> Check:
     """Say whether the agent's code is what the certificate was made with."""
     if "code" not in said:
-        changed = [d["expected"] for d in now["divergences"] if d["kind"] == "code_changed"]
+        changed = [d["expected"] for d in now.get("divergences", ()) if d["kind"] == "code_changed"]
         return Check(name="rerun.code", ok=not changed, found=changed or None)
     differing = code.differences(_code(said), _code(now))
     return Check(name="rerun.code", ok=not differing, found=[n for n, _, _ in differing] or None)
 
 
+def _root_of(result: ReplayResult) -> str | None:
+    """Return what a new run's content was, or None where it could not be read back."""
+    return (result.certificate.get("replay") or {}).get("content_root")
+
+
 def _code(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {**document["code"], "distributions": {"python": document.get("python")}}
+    return {**(document.get("code") or {}), "distributions": {"python": document.get("python")}}

@@ -63,6 +63,23 @@ def certificate(
     strength
         ``guarded`` or ``isolated``.
     """
+    replay = {"run_id": str(made_row["run_id"])} if made is None else facts(made, made_row)
+    return _sealed(
+        {
+            **_agent(source, code),
+            **counted(played, source, strength=strength),
+            "source": facts(source, source_row),
+            "replay": replay,
+            "normalisers": played.normalisers,
+            "renamed": played.renamed,
+            "divergences": [found.as_dict() for found in played.divergences],
+            "notices": [found.as_dict() for found in played.notices],
+        }
+    )
+
+
+def counted(played: Played, source: Recording, *, strength: str) -> dict[str, Any]:
+    """Return what a certificate says of the calls of a replay, and of how they were answered."""
     levels = Counter(answer.match_level for answer in played.answered)
     consumed = len(
         {
@@ -72,31 +89,21 @@ def certificate(
         }
         - {None}
     )
-    replay = {"run_id": str(made_row["run_id"])} if made is None else facts(made, made_row)
-    return _sealed(
-        {
-            **_agent(source, code),
-            "policy": played.policy,
-            "mode": played.mode,
-            "strength": strength,
-            "claim": CLAIMS[strength],
-            "identical": played.identical,
-            "calls": {
-                "recorded": len(source.calls),
-                "asked": len(played.answered),
-                "consumed": consumed,
-                "replaced": len(source.calls) - consumed - played.unconsumed,
-                "unconsumed": played.unconsumed,
-            },
-            "match_levels": dict(sorted(levels.items())),
-            "source": facts(source, source_row),
-            "replay": replay,
-            "normalisers": played.normalisers,
-            "renamed": played.renamed,
-            "divergences": [found.as_dict() for found in played.divergences],
-            "notices": [found.as_dict() for found in played.notices],
-        }
-    )
+    return {
+        "policy": played.policy,
+        "mode": played.mode,
+        "strength": strength,
+        "claim": CLAIMS[strength],
+        "identical": played.identical,
+        "calls": {
+            "recorded": len(source.calls),
+            "asked": len(played.answered),
+            "consumed": consumed,
+            "replaced": len(source.calls) - consumed - played.unconsumed,
+            "unconsumed": played.unconsumed,
+        },
+        "match_levels": dict(sorted(levels.items())),
+    }
 
 
 def of_recording(source: Recording, row: Mapping[str, Any]) -> dict[str, Any]:

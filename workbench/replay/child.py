@@ -104,6 +104,8 @@ def _told(played: Played) -> dict[str, Any]:
         "unconsumed": played.unconsumed,
         "normalisers": values.freeze(played.normalisers)[0],
         "renamed": played.renamed,
+        "status": played.status,
+        "unwritten": played.unwritten,
         "output": values.freeze(played.output)[0],
     }
 

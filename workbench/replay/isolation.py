@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -272,7 +272,10 @@ class Child:
             self._kill()
             keeper.end(error, status="cancelled")
             raise
-        keeper.close()
+        try:
+            keeper.close()
+        except Exception as error:  # noqa: BLE001 - the agent has ended: what came of it stands
+            return replace(played, unwritten=str(error))
         return played
 
     def _played(self, keeper: _Keeper, progress: Tell | None, kin: Kin | None) -> Played:
@@ -456,5 +459,7 @@ def _played(answer: dict[str, Any]) -> Played:
         unconsumed=answer["unconsumed"],
         normalisers=answer["normalisers"],
         renamed=answer["renamed"],
+        status=answer["status"],
+        unwritten=answer["unwritten"],
         output=values.thaw(answer["output"]),
     )

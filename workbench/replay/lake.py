@@ -18,7 +18,7 @@ from workbench.replay import recorded
 from workbench.replay.simulate import Candidate, Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from workbench.recording import RecordedCall
     from workbench.store.protocol import Body, Store
@@ -85,7 +85,7 @@ class StoreLake:
         """
         if (kind, name) not in self._known:
             # Asked in the middle of a replay, whose guard lets nobody connect but us.
-            _apart(lambda: self.read([(kind, name)]))
+            ours.apart(lambda: self.read([(kind, name)]), name="workbench-lake")
         return self._known[kind, name]
 
     def read(self, wanted: Iterable[tuple[str, str]]) -> None:
@@ -151,22 +151,3 @@ def _candidate(
         exception=came.exception,
         bodies={digest: pool[digest] for digest in named},
     )
-
-
-# ---- a thread of our own
-
-
-def _apart(work: Callable[[], None]) -> None:
-    """Do something on a thread of the product's own, and wait for it; its errors come back."""
-    raised: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            raised.append(error)
-
-    thread = ours.started(guarded, name="workbench-lake")
-    thread.join()
-    if raised:
-        raise raised[0]

@@ -33,7 +33,8 @@ class Played:
     ``notices`` are other versions of what the agent stands on, values that were not recorded,
     normalisers that raised, answers that an importer reconstructed or that came out of turn; they
     join the ``divergences`` only where there are others, as their possible cause. ``renamed`` tells
-    which ids of a provider were taken for which recorded ones: ``seq asked recorded``.
+    which ids of a provider were taken for which recorded ones: ``seq asked recorded``. ``status``
+    is that of the new run; ``unwritten`` says why not all of it could be written.
     """
 
     mode: str
@@ -46,6 +47,8 @@ class Played:
     output: Any = None
     normalisers: list[dict[str, Any]] = field(default_factory=list)
     renamed: list[dict[str, Any]] = field(default_factory=list)
+    status: str = "done"
+    unwritten: str | None = None
 
 
 def play(
@@ -60,11 +63,6 @@ def play(
 
     ``progress`` is told how many calls are answered, of how many; what it raises cancels the
     replay and is raised here.
-
-    Raises
-    ------
-    StoreError
-        The new run could not be stored.
     """
     source.require_replayable()
     call = transcripts.root_call(source, agent)
@@ -88,10 +86,9 @@ def play(
         session.journal.close()
         raise ended.error
     identical = _finish(session, ended)
-    write_root_end(session, ended, status=_status(session, ended, identical=identical))
+    status = _status(session, ended, identical=identical)
+    write_root_end(session, ended, status=status)
     session.journal.close()
-    if session.journal.error is not None:
-        raise session.journal.error
     real, notices = _told_apart(session.divergences)
     return Played(
         mode=session.mode,
@@ -104,6 +101,8 @@ def play(
         output=ended.output,
         normalisers=normal.told(session.engine.normalisers),
         renamed=session.engine.renamed,
+        status=status,
+        unwritten=None if session.journal.error is None else str(session.journal.error),
     )
 
 

@@ -37,7 +37,8 @@ class ReplayResult:
     request, and that the output is the same. ``matches`` has one row a call, in the order asked:
     ``lane ordinal kind name signature match_level source_seq source_run_id``, the last of them null
     where the answer is one of the replayed run. ``divergences`` are in the order found.
-    ``certificate`` is JSON-ready.
+    ``certificate`` is JSON-ready. ``lost`` says what failed when the agent had ended: what of the
+    new run or its certificate could not be written, read back or stored.
     """
 
     run: Run
@@ -46,6 +47,7 @@ class ReplayResult:
     matches: pl.DataFrame
     certificate: dict[str, Any]
     output: Any = field(default=None, repr=False)
+    lost: list[str] = field(default_factory=list)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the certificate to a file, for `workbench.verify`, and return its path."""
@@ -58,10 +60,10 @@ class ReplayResult:
     def __str__(self) -> str:
         calls = self.certificate["calls"]
         counted = f"{calls['consumed']} of {calls['recorded']} recorded calls consumed"
-        if self.identical:
-            return f"identical: {counted}"
-        first = self.divergences[0] if self.divergences else None
-        return f"not identical: {counted}\n{first or ''}".rstrip()
+        lines = [f"{'identical' if self.identical else 'not identical'}: {counted}"]
+        if not self.identical:
+            lines += [str(found) for found in self.divergences[:1]]
+        return "\n".join([*lines, *self.lost])
 
 
 def matches(answered: list[Answered]) -> pl.DataFrame:

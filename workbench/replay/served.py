@@ -88,6 +88,7 @@ def told(result: ReplayResult) -> bytes:
         "matches": result.matches.to_dicts(),
         "certificate": result.certificate,
         "output": values.freeze(result.output)[0],
+        "lost": result.lost,
     }
     return msgspec.json.encode(said, enc_hook=str)
 
@@ -113,6 +114,7 @@ def restored(raw: bytes, run: Run) -> ReplayResult:
         matches=pl.DataFrame(said["matches"], schema=MATCHES),
         certificate=said["certificate"],
         output=values.thaw(said["output"]),
+        lost=said.get("lost") or [],
     )
 
 

@@ -13,7 +13,7 @@ from workbench.capture.journal import Journal
 from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
 from workbench.replay import gate, isolation, keeping, redacting, served, written
-from workbench.replay.certificate import certificate
+from workbench.replay.certificate import certificate, counted
 from workbench.replay.kin import Kin
 from workbench.replay.playing import play
 from workbench.replay.policy import ORDERS, Policy
@@ -197,6 +197,8 @@ def replay(
                 simulate=simulate,
                 **options,
             )
+            if kin is not None:
+                kin.failed = session.cancel
             played = play(session, source, found, now=now, progress=tell)
         else:
             sent = {**options, "policy": policy.as_dict(), "redact": redacting.sent(wanted)}
@@ -253,18 +255,32 @@ def result_of(
     now: dict[str, Any],
     strength: str,
 ) -> ReplayResult:
-    """Return the result of what was played, with its certificate."""
-    made = target.read()
-    proof = certificate(
-        played,
-        source=source,
-        source_row=run.info,
-        made=written.read(made),
-        made_row=made.info,
-        code=now,
-        strength=strength,
-    )
-    keeping.keep(proof, made)
+    """Return the result of what was played, with its certificate.
+
+    The agent has ended: what fails from here on is a warning, and one of the result's ``lost``.
+    """
+    lost = keeping.Lost()
+    made, recording = target.unread(played.status), None
+    if played.unwritten is not None:
+        lost.tell(f"not all of run {made.run_id} could be written", played.unwritten)
+    else:
+        with lost.told_of(f"run {made.run_id} could not be read back"):
+            made = target.read()
+            recording = written.read(made)
+    proof = {**counted(played, source, strength=strength), "digest": None}
+    with lost.told_of(f"the replay in run {made.run_id} could not be certified"):
+        proof = certificate(
+            played,
+            source=source,
+            source_row=run.info,
+            made=recording,
+            made_row=made.info,
+            code=now,
+            strength=strength,
+        )
+    if recording is not None and proof["digest"] is not None:
+        with lost.told_of(f"the certificate of run {made.run_id} could not be stored"):
+            keeping.keep(proof, made)
     return ReplayResult(
         run=made,
         identical=played.identical,
@@ -272,6 +288,7 @@ def result_of(
         matches=matches(played.answered),
         certificate=proof,
         output=played.output,
+        lost=lost.told,
     )
 
 
