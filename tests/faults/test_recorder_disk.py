@@ -109,7 +109,7 @@ def test_what_a_full_disk_never_takes_is_counted(stack, server, workspace, disk,
     ((run_id, rows),) = logs(stack.owner_url, workspace).items()
     assert faults(stack.owner_url, workspace, run_id) == []
     lost = int(warned.split(" events could")[0].split()[-1])
-    assert len(rows) + lost == 2 + 2 * 100
+    assert len(rows) + lost == 3 + 2 * 100
 
 
 def test_whoever_wants_it_is_stopped_by_a_full_disk(disk, on_disk):
@@ -158,8 +158,8 @@ def test_a_payload_of_ten_megabytes_is_stored_whole(stack, workspace, store, spo
     run, said = recorded(store, lambda _: look(1, "x" * 10 * 2**20)["number"])
     assert said == []
     assert faults(stack.owner_url, workspace, run.run_id) == []
-    assert [row["quality"] for row in logs(stack.owner_url, workspace)[run.run_id]][1] == "full"
-    assert bytes(run.event_log()[1].payload).count(b"x") >= 10 * 2**20
+    assert [row["quality"] for row in logs(stack.owner_url, workspace)[run.run_id]][2] == "full"
+    assert bytes(run.event_log()[2].payload).count(b"x") >= 10 * 2**20
 
 
 def test_what_the_server_never_takes_gives_way_to_a_stub(stack, workspace, store, spool):
@@ -179,5 +179,5 @@ def test_what_the_server_never_takes_gives_way_to_a_stub(stack, workspace, store
         (row["ordinal"], row["event_type"]) for row in rows if row["quality"] == "truncated"
     ]
     assert truncated == [(2, "call_started"), (2, "call_ended")]
-    assert b"limit_exceeded" in bytes(run.event_log()[3].payload)
+    assert b"limit_exceeded" in bytes(run.event_log()[4].payload)
     assert spool.paths() == []

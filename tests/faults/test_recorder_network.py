@@ -61,7 +61,7 @@ def test_a_server_that_is_down_at_the_start_gets_it_later(stack, server, workspa
     work, made = agent(40)
     run, said = recorded(store, work)
     assert (run.status, len(made)) == ("done", 40)
-    assert "82 events wait on this machine's disk" in said[0]
+    assert "83 events wait on this machine's disk" in said[0]
     assert "workbench spool flush" in said[0]
     with pytest.raises(Unavailable, match="cannot be reached"):
         run.events  # noqa: B018 - reading it is what fails
@@ -118,7 +118,7 @@ def test_another_workspace_s_is_left_alone(stack, server, workspace, store, spoo
     with connect(server.url, other.api_key) as elsewhere:
         assert flush(elsewhere.outlet(), spool).elsewhere == 1
         assert logs(stack.owner_url, other) == {}
-    assert flush(store.outlet(), spool).events == 12
+    assert flush(store.outlet(), spool).events == 13
     stored(stack, workspace, first, 5)
 
 
@@ -177,7 +177,7 @@ def test_a_key_that_is_refused_costs_the_agent_nothing(stack, server, workspace,
         work, made = agent(10)
         run, said = recorded(store, work)
     assert (run.status, len(made)) == ("done", 10)
-    assert "22 events wait on this machine's disk" in said[0]
+    assert "23 events wait on this machine's disk" in said[0]
     assert "key" in said[0]
     with connect(server.url, workspace.api_key) as store:
         assert flush(store.outlet(), spool).events == 22

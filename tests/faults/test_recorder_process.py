@@ -149,7 +149,7 @@ def test_a_process_that_ends_too_soon_leaves_what_it_did(
     assert "the process ended in the middle of a recording" in ended.stderr
     assert "Traceback" not in ended.stderr
     if not reachable:
-        assert "201 events of it are on this machine's disk alone" in ended.stderr
+        assert "202 events of it are on this machine's disk alone" in ended.stderr
         (path,) = spool.paths()
         assert path.read_bytes().count(b"call_ended") == 100
         return
@@ -171,7 +171,7 @@ def test_two_processes_share_a_spool_and_deliver_nothing_twice(stack, server, wo
         for _ in range(5):
             one.calls(40)
             other.calls(40)
-        assert "402 events wait" in one.end()["warned"][0]
+        assert "403 events wait" in one.end()["warned"][0]
         other.process.kill()
         other.process.wait()
     server.start()

@@ -43,6 +43,7 @@ class Budget:
         """
         if given is None or isinstance(given, Budget):
             return given or cls()
+        given = {name: bound for name, bound in given.items() if bound is not None}
         for name, bound in given.items():
             if name not in cls.__slots__:
                 raise UsageError("no such budget", expected=list(cls.__slots__), found=name)

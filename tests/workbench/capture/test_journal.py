@@ -171,7 +171,7 @@ def test_a_stream_that_its_pieces_know_is_ended_when_nobody_reads_it(session):
         while True:
             yield Piece()
 
-    begin = functools.partial(boundary._begun, scopes.raw(), asked())
+    begin = functools.partial(boundary._begun, scopes.raw(), asked(), boundary._served_stream)
     stream = relays.relay(begin, source)
     next(stream).stream = stream
     until(lambda: session.journal.sink.events)

@@ -429,7 +429,7 @@ def test_another_code_is_named(recorded, world):
 def test_nothing_is_run_again_where_the_log_does_not_hold(recorded, world):
     store = recorded.store
     events = recorded.event_log()
-    store._sinks[recorded.run_id].log[2] = msgspec.structs.replace(events[2], name="other")
+    store._sinks[recorded.run_id].log[3] = msgspec.structs.replace(events[3], name="other")
     calls = world.calls
     found = wb.verify(Run(store, recorded.info), rerun=True, isolate=False)
 

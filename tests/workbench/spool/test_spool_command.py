@@ -46,11 +46,11 @@ def agent(_):
 
 @pytest.fixture
 def left(spool, monkeypatch):
-    """A recording that found no server: 12 events wait."""
+    """A recording that found no server: 13 events wait."""
     monkeypatch.setattr(spooled, "_LAST_TRY_S", 0.1)
     with (
         connect(NOWHERE, "key", check=False) as store,
-        pytest.warns(RecordingWarning, match="12 events wait"),
+        pytest.warns(RecordingWarning, match="13 events wait"),
     ):
         return wb.record(store, agent, None, name="left")
 
@@ -97,7 +97,7 @@ def test_what_waits_is_shown_as_a_table_and_as_json(command, spool, left):
     assert row.split()[:2] == [left.run_id, "left"]
     _, out, _ = command("show", "--json")
     (one,) = json.loads(out)["writers"]
-    assert (one["run_id"], one["events"], one["alive"]) == (left.run_id, 12, False)
+    assert (one["run_id"], one["events"], one["alive"]) == (left.run_id, 13, False)
     assert one["bytes"] == spool.size()
     assert one["address"] == NOWHERE
 
@@ -127,7 +127,7 @@ def test_what_is_no_segment_is_said_and_holds_up_nothing(command, spool, left, h
     code, out, err = command("flush", "--json")
     said = json.loads(out)
     assert code == 1
-    assert (said["events"], len(said["unread"])) == (12, 2)
+    assert (said["events"], len(said["unread"])) == (13, 2)
     assert "notes.ndjson" in err
     assert len(spool.paths()) == 2
 
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_read_is_said(command, spool, here, arguments):
 def test_what_waits_is_sent(command, spool, left, here):
     readdressed(spool, here)
     code, out, err = command("flush")
-    assert (code, out, err) == (0, "delivered 12 events of 1 runs\n", "")
+    assert (code, out, err) == (0, "delivered 13 events of 1 runs\n", "")
     with connect(here.url, here.api_key) as store:
         assert store.run(left.run_id).calls.height == 5
     assert spool.paths() == []
@@ -167,7 +167,7 @@ def test_what_is_refused_stays_and_the_exit_code_says_so(command, spool, left, h
     monkeypatch.setenv("WORKBENCH_API_KEY", reader.api_key)
     code, out, _ = command("flush")
     assert code == 1
-    assert "12 events stay here: forbidden" in out
+    assert "13 events stay here: forbidden" in out
     assert len(spool.paths()) == 1
 
 
