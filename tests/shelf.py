@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import polars as pl
 
 from workbench import frames, hashing
 from workbench.errors import ArtifactNotFound, RunNotFound
@@ -30,6 +31,14 @@ class Shelf:
         if run_id not in self._sinks:
             raise RunNotFound("no such run", wanted=run_id)
         return Run(self, self.row(run_id))
+
+    def runs(self, *, label=None, status=None):
+        rows = pl.DataFrame([self.row(run_id) for run_id in self._sinks], schema=frames.RUNS)
+        key, _, value = (label or "").partition(":")
+        wanted = (
+            pl.lit(True) if label is None else pl.col("labels").str.contains(f'"{key}":"{value}"')
+        )
+        return rows.filter(wanted & (True if status is None else pl.col("status") == status))
 
     def row(self, run_id):
         sink = self._sinks[run_id]

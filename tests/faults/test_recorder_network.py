@@ -67,7 +67,7 @@ def test_a_server_that_is_down_at_the_start_gets_it_later(stack, server, workspa
         run.events  # noqa: B018 - reading it is what fails
     server.start()
     flushed = flush(store.outlet(), spool)
-    assert (flushed.runs, flushed.events, flushed.left) == (1, 82, {})
+    assert (flushed.runs, flushed.events, flushed.left) == (1, 83, {})
     stored(stack, workspace, run, 40)
     assert spool.paths() == []
 
@@ -180,7 +180,7 @@ def test_a_key_that_is_refused_costs_the_agent_nothing(stack, server, workspace,
     assert "23 events wait on this machine's disk" in said[0]
     assert "key" in said[0]
     with connect(server.url, workspace.api_key) as store:
-        assert flush(store.outlet(), spool).events == 22
+        assert flush(store.outlet(), spool).events == 23
     stored(stack, workspace, run, 10)
 
 
