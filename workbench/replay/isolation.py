@@ -19,10 +19,12 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+import workbench
 from workbench import ours, schema
 from workbench.capture import agents, code, values
 from workbench.capture.exceptions import to_record
@@ -47,7 +49,11 @@ if TYPE_CHECKING:
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONHASHSEED", "VIRTUAL_ENV")
 _UNSHARE = ("unshare", "-c", "-n")
 _CHILD = ("-c", "from workbench.replay.child import main; main()")
-_FROM_HERE = "import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]; "
+# the package first, wherever it is: a folder of the agent's may be called as it is
+_FROM_HERE = (
+    "import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]; import workbench; del sys.path[0]; "
+)
+_HOME = str(Path(workbench.__file__).parents[1])
 _HEAD = 20  # events: what is said of the agent's world stands at the beginning
 _PART = 1000  # events in one message
 _TICK_S = 0.1
@@ -183,7 +189,7 @@ class Child:
         self._read: list[pipes.Message] = []
         self._frames = pipes.Frames()
         self._process = subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs
-            [*_UNSHARE, sys.executable, *_from_here(), *sys.path],
+            [*_UNSHARE, sys.executable, *_from_here(), _HOME, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

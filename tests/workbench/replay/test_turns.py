@@ -18,7 +18,7 @@ from workbench.capture import agents as found
 from workbench.capture import code
 from workbench.capture.journal import Journal
 from workbench.capture.record import record_into
-from workbench.replay import loops, turns
+from workbench.replay import loops, policy, turns
 from workbench.replay.playing import play
 from workbench.replay.policy import Policy
 from workbench.replay.session import ReplaySession
@@ -157,7 +157,7 @@ LOOSE = [
 ]
 
 
-@pytest.mark.parametrize("order", turns.ORDERS)
+@pytest.mark.parametrize("order", policy.ORDERS)
 @pytest.mark.parametrize("agent", LOOSE, ids=by_name)
 def test_who_was_cancelled_is_cancelled_again_and_nobody_else(agent, order):
     for _ in range(10):
