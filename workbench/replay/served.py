@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,8 +15,6 @@ from workbench.store import RemoteStore
 
 if TYPE_CHECKING:
     from workbench.store.run import Run
-
-_SEVERAL = {known.name for known in fields(Divergence) if known.default == ()}
 
 
 def replay_there(
@@ -110,16 +107,9 @@ def restored(raw: bytes, run: Run) -> ReplayResult:
     return ReplayResult(
         run=run,
         identical=said["identical"],
-        divergences=[_divergence(found) for found in said["divergences"]],
+        divergences=[Divergence.from_dict(found) for found in said["divergences"]],
         matches=pl.DataFrame(said["matches"], schema=MATCHES),
         certificate=said["certificate"],
         output=values.thaw(said["output"]),
         lost=said.get("lost") or [],
     )
-
-
-def _divergence(found: dict[str, Any]) -> Divergence:
-    made: dict[str, Any] = {
-        name: tuple(value) if name in _SEVERAL else value for name, value in found.items()
-    }
-    return Divergence(**made)

@@ -364,7 +364,7 @@ class ReplaySession(Session):
     def answer_of(self, opened: Opened, match: Match) -> Answer:
         """Return a recorded outcome as an answer, addressed to the call that asks."""
         call, known = match.call, match.bodies or self.recording.bodies
-        outcome, bodies = readdressed(call, known, opened.asked.tool_call_id)
+        outcome, bodies = given.readdressed(call.outcome, known, opened.asked.tool_call_id)
         came = outcomes.Came(
             parsed=outcome,
             exception=call.exception,
@@ -552,13 +552,6 @@ class ReplaySession(Session):
     def lost_call(self, name: str) -> None:
         """Note a call from code that lost its session."""
         self.end(_gap("unknown", name, None, "it was called from code that lost its session"))
-
-
-def readdressed(
-    call: RecordedCall, bodies: Any, tool_call_id: str | None
-) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """Return (outcome, bodies) of a recorded call, a tool's answer bearing the asking call's id."""
-    return given.readdressed(call.outcome, bodies, tool_call_id)
 
 
 def _stream_divergence(opened: Opened, seq: int | None, cause: str) -> Divergence:
