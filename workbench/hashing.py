@@ -502,14 +502,24 @@ def content_hash(
 
 def merkle_root(leaves: Iterable[bytes]) -> str:
     """Return the hex root of an RFC 6962 tree over the leaves; of no leaves, sha-256 of nothing."""
-    level = [hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves]
-    if not level:
+    return _root_over(_sha256(b"\0", leaf).digest() for leaf in leaves)
+
+
+def _root_over(hashed: Iterable[bytes]) -> str:
+    """Return the root over hashed leaves; of whole subtrees only the roots are held."""
+    subtrees: list[bytes] = []
+    for number, leaf in enumerate(hashed, 1):
+        root = leaf
+        while number % 2 == 0:  # the one before is as high
+            root = _sha256(b"\1", subtrees.pop(), root).digest()
+            number //= 2  # noqa: PLW2901 - how many there are of that height
+        subtrees.append(root)
+    if not subtrees:
         return hashlib.sha256(b"").hexdigest()
-    while len(level) > 1:
-        pairs = zip(level[::2], level[1::2], strict=False)
-        odd = level[-1:] if len(level) % 2 else []
-        level = [hashlib.sha256(b"\1" + left + right).digest() for left, right in pairs] + odd
-    return level[0].hex()
+    root = subtrees.pop()
+    while subtrees:
+        root = _sha256(b"\1", subtrees.pop(), root).digest()
+    return root.hex()
 
 
 def log_root(digests: Iterable[tuple[str, int, str]]) -> str:
@@ -538,11 +548,19 @@ def outcome_hash(
     return digest_of([status, outcome, exception, comparable(pieces)])
 
 
-def content_root(lanes: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+def content_root(lanes: Mapping[str, Iterable[tuple[str, str]]]) -> str:
     """Return the root over lanes: lane → (signature, `outcome_hash`) in ordinal order.
 
-    It holds no time, writer, id or mode, so equal runs have equal roots.
+    It holds no time, writer, id or mode, so equal runs have equal roots. A leaf is the canonical
+    JSON ``[lane, [[signature, outcome hash], …]]``.
     """
-    return merkle_root(
-        dumps([lane, [list(pair) for pair in lanes[lane]]]) for lane in sorted(lanes)
-    )
+    return _root_over(_hashed_lane(lane, lanes[lane]) for lane in sorted(lanes))
+
+
+def _hashed_lane(lane: str, pairs: Iterable[tuple[str, str]]) -> bytes:
+    """Return the hash of a lane's leaf, which is never held whole."""
+    hashed = hashlib.sha256(b"\0[%b,[" % dumps(lane))
+    for number, pair in enumerate(pairs):
+        hashed.update(b"," + dumps(pair) if number else dumps(pair))
+    hashed.update(b"]]")
+    return hashed.digest()

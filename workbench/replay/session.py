@@ -7,13 +7,12 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened, Session
 from workbench.errors import CallMissed
 from workbench.replay import divergence as d
 from workbench.replay import frozen, given, plausible, savers, turns
+from workbench.replay.answers import Answered, Answers
 from workbench.replay.compared import outcome_changes
 from workbench.replay.engine import Engine, Match, Question
 from workbench.replay.gate import Gate
@@ -42,19 +41,6 @@ if TYPE_CHECKING:
 _MOST_BEHIND = 10_000  # calls
 # answers of these levels were not given to this very request in the recorded run
 _IMPROVISED = frozenset({"kin", "simulated", "live"})
-
-
-class Answered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How one call of the replay was answered: a row of `ReplayResult.matches`."""
-
-    lane: str
-    ordinal: int
-    kind: str
-    name: str
-    signature: str
-    match_level: str
-    source_seq: int | None
-    source_run_id: str | None = None
 
 
 class ReplaySession(Session):
@@ -97,7 +83,7 @@ class ReplaySession(Session):
         self.clock = frozen.clock_of(recording)
         self.world = recording.world
         self.divergences: list[Divergence] = []
-        self.answered: list[Answered] = []
+        self.answered = Answers()
         self.stopped = False
         self.cancelled_by: Exception | None = None
         self._told: set[str] = set()

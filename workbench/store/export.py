@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import polars as pl
 
 from workbench import frames, hashing
 from workbench.errors import Conflict, UsageError
+from workbench.recording import Pool
 from workbench.store import manifest
 from workbench.store.folder import COLUMNS
 from workbench.store.ids import new_run_id
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from workbench.schema import Event, RunHeader
     from workbench.store.protocol import Body
 
+_AT_ONCE = 5_000  # events, messages
 _INDEXED = {"run_id", "seq", "kind", "digest"}
 
 
@@ -67,7 +70,9 @@ def export(
         for _, run in ordered:
             # a run of its own, because the caller's would keep all its frames in memory
             passing = Run(run.store, run.info)
-            parts.put(passing.info, passing.events, passing.bodies())
+            if each:
+                _ = passing.events, passing.bodies()  # read once, for both
+            parts.put(passing)
             if each:
                 each(passing)
     return target
@@ -79,37 +84,74 @@ def writer(folder: str | Path, header: RunHeader, *, overwrite: bool = False) ->
 
 
 class FolderWriter:
-    """See `writer`. ``seq`` is given in the order of arrival; a repeated event is ignored."""
+    """See `writer`. ``seq`` is given in the order of arrival; a repeated event is ignored.
+
+    A long run is written while it comes, in a hidden folder beside the one it becomes.
+    """
 
     def __init__(self, folder: str | Path, header: RunHeader, *, overwrite: bool = False) -> None:
         self.folder = Path(folder)
         _refuse_existing(self.folder, overwrite=overwrite)
         self.run_id = header.run_id or new_run_id()
-        self._header = msgspec.structs.replace(header, run_id=self.run_id)
+        self._totals = frames.Totals(msgspec.structs.replace(header, run_id=self.run_id))
         self._overwrite = overwrite
-        self._events: dict[tuple[str, int], Event] = {}
-        self._bodies: dict[str, Body] = {}
+        self._events: list[Event] = []
+        self._pool = Pool()
+        self._seen: dict[str, _Seen] = defaultdict(_Seen)
+        self._seq = 0
+        self._stack = contextlib.ExitStack()
+        self._parts: Parts | None = None
         self._closed = False
 
     def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
         """Add events, and the message bodies they are the first to name."""
-        self._bodies.update(bodies or {})
+        for digest, body in (bodies or {}).items():
+            if digest not in self._pool:
+                self._pool.put(digest, hashing.dumps(body))
         for event in events:
-            key = (event.writer, event.writer_seq)
-            if key not in self._events:
+            if self._seen[event.writer].add(event.writer_seq):
                 whole = event if event.digest else hashing.sealed(event)
-                seq = len(self._events) + 1
-                self._events[key] = msgspec.structs.replace(whole, seq=seq)
+                self._seq += 1
+                self._events.append(msgspec.structs.replace(whole, seq=self._seq))
+        if len(self._events) >= _AT_ONCE:
+            self._write()
+
+    def _write(self) -> None:
+        if self._parts is None:
+            folder = new_folder(self.folder, overwrite=self._overwrite)
+            _, self._parts = self._stack.enter_context(folder)
+        events = frames.from_events(self._events)
+        self._totals.add(events)
+        self._parts.put_events(self.run_id, events)
+        self._events = []
 
     def close(self) -> None:
         """Write the folder; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        events = frames.from_events(self._events.values())
-        with new_folder(self.folder, overwrite=self._overwrite) as (_, parts):
-            row = frames.run_row(self._header, events)
-            parts.put(row, events, self._bodies)
+        with self._stack:
+            self._write()
+            if self._parts is not None:
+                self._parts.put_rest(self._totals.row(), self._pool)
+
+
+class _Seen:
+    """The numbers of one writer's events that came: as a rule all up to the last."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._beyond: set[int] = set()
+
+    def add(self, number: int) -> bool:
+        """Take a number, and say whether it is new."""
+        if number <= self._last or number in self._beyond:
+            return False
+        self._beyond.add(number)
+        while self._last + 1 in self._beyond:
+            self._last += 1
+            self._beyond.remove(self._last)
+        return True
 
 
 class Parts:
@@ -124,23 +166,34 @@ class Parts:
         )
         self.count = 0
 
-    def put(self, row: dict[str, Any], events: pl.DataFrame, bodies: Mapping[str, Body]) -> None:
-        """Add one run: its row, events and bodies."""
+    def put(self, run: Run) -> None:
+        """Add one run: its events, its bodies and its row."""
+        for page in run.pages():
+            self.put_events(run.run_id, page)
+        self.put_rest(run.info, run.pool())
+
+    def put_events(self, run_id: str, events: pl.DataFrame) -> None:
+        """Add the next events of a run."""
+        self._events.add(events.with_columns(run_id=pl.lit(run_id)))
+
+    def put_rest(self, row: dict[str, Any], pool: Mapping[str, Body]) -> None:
+        """Add what closes a run: its messages and its row."""
         run_id = str(row["run_id"])
         self.count += 1
         self._runs.add(pl.DataFrame([row], schema=frames.RUNS))
-        self._events.add(events.with_columns(run_id=pl.lit(run_id)))
-        pool = sorted(bodies.items())
-        self._bodies.add(
-            pl.DataFrame(
-                {
-                    "run_id": [run_id] * len(pool),
-                    "digest": [digest for digest, _ in pool],
-                    "body": [hashing.dumps(body).decode() for _, body in pool],
-                },
-                schema=COLUMNS["bodies.parquet"],
+        digests = sorted(pool)
+        for begin in range(0, len(digests), _AT_ONCE):
+            some = digests[begin : begin + _AT_ONCE]
+            self._bodies.add(
+                pl.DataFrame(
+                    {
+                        "run_id": [run_id] * len(some),
+                        "digest": some,
+                        "body": [hashing.dumps(pool[digest]).decode() for digest in some],
+                    },
+                    schema=COLUMNS["bodies.parquet"],
+                )
             )
-        )
 
 
 @contextlib.contextmanager
