@@ -17,7 +17,7 @@ from workbench.frames.messages import MESSAGES
 from workbench.frames.pairs import FAILED, calls, steps
 from workbench.frames.root import root_body, root_input, root_output, step_outputs
 from workbench.frames.roots import content_lanes, content_root, log_root
-from workbench.frames.totals import run_row
+from workbench.frames.totals import countable, run_row
 
 __all__ = [
     "ARTIFACTS",
@@ -34,6 +34,7 @@ __all__ = [
     "calls",
     "content_lanes",
     "content_root",
+    "countable",
     "coverage",
     "fitted",
     "from_events",

@@ -14,6 +14,18 @@ from workbench.hashing import dumps
 if TYPE_CHECKING:
     from workbench.schema import RunHeader
 
+_COUNTED = (
+    "event_type",
+    "writer",
+    "kind",
+    "status",
+    "started_at",
+    "duration_ms",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+)
+
 
 def run_row(header: RunHeader, events: pl.DataFrame) -> dict[str, Any]:
     """Return the run's row with the columns `RUNS`.
@@ -23,7 +35,7 @@ def run_row(header: RunHeader, events: pl.DataFrame) -> dict[str, Any]:
     header
         What was said of the run when it was created.
     events
-        All its events, with the columns `EVENTS`.
+        All its events, with the columns `EVENTS` or those that `countable` gives.
 
     Returns
     -------
@@ -37,6 +49,12 @@ def run_row(header: RunHeader, events: pl.DataFrame) -> dict[str, Any]:
     said["labels"] = dumps(kept).decode()
     row = said | _times(events) | _counts(events, header) | _state(events)
     return {name: row.get(name) for name in RUNS}
+
+
+def countable(events: pl.DataFrame) -> pl.DataFrame:
+    """Return what `run_row` reads of events and no more, for who keeps nothing else of them."""
+    read = (pl.col("event_type") == "run_ended") | (pl.col("kind") == "human")
+    return events.select(*_COUNTED, pl.when(read).then("payload").alias("payload"))
 
 
 def _times(events: pl.DataFrame) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from workbench.errors import Conflict, UsageError
 from workbench.store import manifest
 from workbench.store.folder import COLUMNS
 from workbench.store.ids import new_run_id
-from workbench.store.parts import PartWriter
+from workbench.store.parts import ROWS_PER_GROUP, PartWriter
 from workbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from workbench.store.protocol import Body
 
 _INDEXED = {"run_id", "seq", "kind", "digest"}
+_AT_ONCE = 2_000  # events, of which a frame is made: few enough to be still at hand
 
 
 def export(
@@ -79,7 +80,11 @@ def writer(folder: str | Path, header: RunHeader, *, overwrite: bool = False) ->
 
 
 class FolderWriter:
-    """See `writer`. ``seq`` is given in the order of arrival; a repeated event is ignored."""
+    """See `writer`. ``seq`` is given in the order of arrival; a repeated event is ignored.
+
+    What fills a row group is written, to where nobody looks for it: of a long run, too, no more is
+    kept than that, and what its row is computed from. The folder appears when it is closed.
+    """
 
     def __init__(self, folder: str | Path, header: RunHeader, *, overwrite: bool = False) -> None:
         self.folder = Path(folder)
@@ -87,29 +92,101 @@ class FolderWriter:
         self.run_id = header.run_id or new_run_id()
         self._header = msgspec.structs.replace(header, run_id=self.run_id)
         self._overwrite = overwrite
-        self._events: dict[tuple[str, int], Event] = {}
+        self._arrived = _Arrived()
+        self._waiting: list[Event] = []
+        self._frames: list[pl.DataFrame] = []
+        self._rows, self._written = 0, 0  # of these frames, and in the file
+        self._counted: list[pl.DataFrame] = []
         self._bodies: dict[str, Body] = {}
+        self._building = contextlib.ExitStack()
+        self._parts: Parts | None = None
+        self._broken: Exception | None = None
         self._closed = False
 
     def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
         """Add events, and the message bodies they are the first to name."""
-        self._bodies.update(bodies or {})
-        for event in events:
-            key = (event.writer, event.writer_seq)
-            if key not in self._events:
-                whole = event if event.digest else hashing.sealed(event)
-                seq = len(self._events) + 1
-                self._events[key] = msgspec.structs.replace(whole, seq=seq)
+        with self._whole_or_nothing():
+            self._bodies.update(bodies or {})
+            self._waiting += [
+                event if event.digest else hashing.sealed(event)
+                for event in events
+                if self._arrived.is_new(event)
+            ]
+            if len(self._waiting) >= _AT_ONCE:
+                self._gather()
+            while self._rows >= ROWS_PER_GROUP:
+                self._write(ROWS_PER_GROUP)
 
     def close(self) -> None:
         """Write the folder; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        events = frames.from_events(self._events.values())
-        with new_folder(self.folder, overwrite=self._overwrite) as (_, parts):
-            row = frames.run_row(self._header, events)
-            parts.put(row, events, self._bodies)
+        with self._whole_or_nothing():
+            self._gather()
+            self._write(self._rows)
+            row = frames.run_row(self._header, pl.concat(self._counted))
+            self._opened().put_run(row, self._bodies)
+            self._building.close()
+
+    def _gather(self) -> None:
+        """Make a frame of what waits: of a part of the run, while it is at hand."""
+        begins = self._written + self._rows + 1
+        frame = frames.from_events(self._waiting).with_columns(
+            seq=pl.int_range(begins, begins + pl.len(), dtype=pl.Int64)
+        )
+        self._waiting = []
+        self._frames.append(frame)
+        self._counted.append(frames.countable(frame))
+        self._rows += frame.height
+
+    def _write(self, count: int) -> None:
+        gathered = pl.concat(self._frames, rechunk=True)
+        self._opened().put_events(self.run_id, gathered[:count])
+        self._written += count
+        self._frames, self._rows = [gathered[count:]], self._rows - count
+
+    def _opened(self) -> Parts:
+        if self._parts is None:
+            opened = new_folder(self.folder, overwrite=self._overwrite)
+            _, self._parts = self._building.enter_context(opened)
+        return self._parts
+
+    @contextlib.contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """Take away what was written where some of it cannot be; nothing is written from then on.
+
+        What is left behind by a writer that is never closed goes away with it.
+        """
+        if self._broken is not None:
+            raise self._broken
+        try:
+            yield
+        except Exception as error:
+            self._broken = error
+            self._building.__exit__(type(error), error, error.__traceback__)
+            raise
+
+
+class _Arrived:
+    """Which events of each writer have come: as a rule one after the other."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}  # of each writer, up to which none is missing
+        self._ahead: set[tuple[str, int]] = set()
+
+    def is_new(self, event: Event) -> bool:
+        """Take note of an event, and say whether it is the first of its writer and number."""
+        writer, number = event.writer, event.writer_seq
+        last = self._last.get(writer, 0)
+        if number <= last or (writer, number) in self._ahead:
+            return False
+        self._ahead.add((writer, number))
+        while (writer, last + 1) in self._ahead:
+            last += 1
+            self._ahead.remove((writer, last))
+        self._last[writer] = last
+        return True
 
 
 class Parts:
@@ -126,10 +203,18 @@ class Parts:
 
     def put(self, row: dict[str, Any], events: pl.DataFrame, bodies: Mapping[str, Body]) -> None:
         """Add one run: its row, events and bodies."""
+        self.put_events(str(row["run_id"]), events)
+        self.put_run(row, bodies)
+
+    def put_events(self, run_id: str, events: pl.DataFrame) -> None:
+        """Add events of a run, whose row and bodies come when it has all of them."""
+        self._events.add(events.with_columns(run_id=pl.lit(run_id)))
+
+    def put_run(self, row: dict[str, Any], bodies: Mapping[str, Body]) -> None:
+        """Add a run's row and bodies."""
         run_id = str(row["run_id"])
         self.count += 1
         self._runs.add(pl.DataFrame([row], schema=frames.RUNS))
-        self._events.add(events.with_columns(run_id=pl.lit(run_id)))
         pool = sorted(bodies.items())
         self._bodies.add(
             pl.DataFrame(
@@ -157,6 +242,7 @@ def new_folder(folder: str | Path, *, overwrite: bool) -> Iterator[tuple[Path, P
         _write_manifest(building, runs=parts.count)
         # mkdtemp makes 0700, an export is an ordinary folder
         building.chmod(0o777 & ~_umask())
+        _refuse_existing(target, overwrite=overwrite)  # another may have come there meanwhile
         _put_in_place(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from workbench.frames import Columns
 
-_ROWS_PER_GROUP = 20_000
+ROWS_PER_GROUP = 20_000
 _LEVEL = 3
 
 
@@ -41,13 +41,13 @@ class PartWriter:
         """Append the rows of a frame."""
         self._pending.append(frame.select(list(self._columns)))
         self._rows += frame.height
-        if self._rows >= _ROWS_PER_GROUP:
+        if self._rows >= ROWS_PER_GROUP:
             self._flush()
 
     def _flush(self) -> None:
         if self._rows:
             table = _arrow(pl.concat(self._pending))
-            self._writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+            self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
         self._pending, self._rows = [], 0
 
     def __enter__(self) -> Self:
