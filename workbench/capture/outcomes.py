@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    message_chunk_to_message,
+)
 from langchain_core.outputs import ChatResult, LLMResult
 
 from workbench import hashing
@@ -206,15 +211,11 @@ def folded(pieces: list[Any]) -> Any:
 
 def as_message(value: Any) -> Any:
     """Return a folded chunk as the whole message a call that does not stream gives back."""
-    from langchain_core.messages import AIMessageChunk, message_chunk_to_message
-
     return message_chunk_to_message(value) if isinstance(value, AIMessageChunk) else value
 
 
 def as_chunk(message: Any) -> Any:
     """Return a whole message as the only chunk of a stream."""
-    from langchain_core.messages import AIMessageChunk
-
     if not isinstance(message, AIMessage) or isinstance(message, AIMessageChunk):
         return message
     return AIMessageChunk(**{**message.model_dump(exclude={"type"}), "type": "AIMessageChunk"})
