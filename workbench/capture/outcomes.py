@@ -177,18 +177,20 @@ def cost_of(message: BaseMessage) -> dict[str, float]:
     return {}
 
 
-def restored(
-    outcome: dict[str, Any], *, bodies: Mapping[str, Any], message_id: str | None, asked: Asked
-) -> Any:
-    """Return what the agent gets for a stored outcome.
+def restored(came: Came, *, asked: Asked) -> Any:
+    """Return what the agent gets for a stored outcome, all of it its own.
 
     A tool's answer is addressed to the call that asks now.
     """
+    written = came.written
+    if written is not None and written.startswith(b'{"value":') and b'"$type"' not in written:
+        return orjson.loads(written)["value"]  # JSON as it stands, which is copied so the soonest
+    outcome = came.outcome or {"value": None}
     if "message" in outcome:
-        body = bodies[outcome["message"]]
+        body = came.bodies[outcome["message"]]
         if asked.tool_call_id is not None and body.get("role") == "tool":
             body = {**body, "tool_call_id": asked.tool_call_id}
-        return messages.from_body(body, values.thaw, id=message_id)
+        return messages.from_body(body, values.thaw, id=came.message_id)
     if "documents" in outcome:
         return [values.restored_document(form) for form in outcome["documents"]]
     return values.thaw(outcome.get("value"))
