@@ -8,6 +8,7 @@ sha-256 over stored bytes, so anyone can recompute them offline.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import math
 import re
@@ -34,6 +35,7 @@ DEEPEST = 50
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 _fits_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _event_encoder = msgspec.json.Encoder()
+_NOTHING = hashlib.sha256()  # copied: to begin anew costs more than to hash a little
 
 Decode = Callable[[str, Any], Any]
 
@@ -441,8 +443,8 @@ def _sha256(*parts: bytes) -> hashlib._Hash:
 
     To let go of it for two kilobytes would cost a thread that works behind an agent its turn.
     """
-    hashed = hashlib.sha256(parts[0])
-    for part in parts[1:]:
+    hashed = _NOTHING.copy()
+    for part in parts:
         hashed.update(part)
     return hashed
 
@@ -481,15 +483,24 @@ def signature_of_written(kind: str, name: str, request: bytes) -> str:
     ... )
     True
     """
-    head = orjson.dumps([SIGNATURE_VERSION, kind, name])[:-1]
-    return _sha256(head, b",", request, b",[]]").hexdigest()
+    hashed = _begun(SIGNATURE_VERSION, kind, name).copy()
+    hashed.update(request)
+    hashed.update(b",[]]")
+    return hashed.hexdigest()
 
 
 def content_hash_of_written(kind: str, name: str, request: bytes, outcome: bytes) -> int:
     """Return `content_hash` of a request and an outcome whose canonical bytes are there."""
-    head = orjson.dumps([kind, name])[:-1]
-    digest = _sha256(head, b",", request, b",", outcome, b"]").digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+    hashed = _begun(kind, name).copy()
+    for part in (request, b",", outcome, b"]"):
+        hashed.update(part)
+    return int.from_bytes(hashed.digest()[:8], "big", signed=True)
+
+
+@functools.lru_cache(1024)
+def _begun(*first: str | int) -> hashlib._Hash:
+    """Return the hash of a list's beginning, to be copied: an agent asks the same of the same."""
+    return hashlib.sha256(orjson.dumps(first)[:-1] + b",")
 
 
 def content_hash(
@@ -502,7 +513,11 @@ def content_hash(
 
 def merkle_root(leaves: Iterable[bytes]) -> str:
     """Return the hex root of an RFC 6962 tree over the leaves; of no leaves, sha-256 of nothing."""
-    return _root_over(_sha256(b"\0", leaf).digest() for leaf in leaves)
+    return _root_over(_gone_on(_LEAF, leaf) for leaf in leaves)
+
+
+# copied for each hash: to begin anew costs more than to hash so little
+_LEAF, _NODE = hashlib.sha256(b"\0"), hashlib.sha256(b"\1")
 
 
 def _root_over(hashed: Iterable[bytes]) -> str:
@@ -511,15 +526,21 @@ def _root_over(hashed: Iterable[bytes]) -> str:
     for number, leaf in enumerate(hashed, 1):
         root = leaf
         while number % 2 == 0:  # the one before is as high
-            root = _sha256(b"\1", subtrees.pop(), root).digest()
+            root = _gone_on(_NODE, subtrees.pop() + root)
             number //= 2  # noqa: PLW2901 - how many there are of that height
         subtrees.append(root)
     if not subtrees:
         return hashlib.sha256(b"").hexdigest()
     root = subtrees.pop()
     while subtrees:
-        root = _sha256(b"\1", subtrees.pop(), root).digest()
+        root = _gone_on(_NODE, subtrees.pop() + root)
     return root.hex()
+
+
+def _gone_on(begun: hashlib._Hash, data: bytes) -> bytes:
+    hashed = begun.copy()
+    hashed.update(data)
+    return hashed.digest()
 
 
 def log_root(digests: Iterable[tuple[str, int, str]]) -> str:

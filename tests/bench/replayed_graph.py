@@ -13,11 +13,28 @@ class State(TypedDict):
     count: int
 
 
+class Seen:
+    """When the first node of a graph began and its last one ended, as the agent sees it."""
+
+    began = ended = 0.0
+
+    @property
+    def took(self) -> float:
+        """The seconds between."""
+        return self.ended - self.began
+
+
+seen = Seen()
+
+
 def looping(call):
     """Return a graph whose node makes a call until it has made ``count`` of them."""
 
     def node(state: State) -> dict[str, int]:
+        if not state["turn"]:
+            seen.began = replayed.now()
         call(replayed.TEXT, state["turn"])
+        seen.ended = replayed.now()
         return {"turn": state["turn"] + 1}
 
     graph = StateGraph(State)

@@ -97,13 +97,7 @@ def _given(opened: Opened) -> Any:
 
 def restored(opened: Opened) -> Any:
     """Return the outcome a call is answered with as the agent's own objects."""
-    answer = _answer(opened)
-    value = outcomes.restored(
-        answer.came.outcome or {"value": None},
-        bodies=answer.came.bodies,
-        message_id=answer.came.message_id,
-        asked=opened.asked,
-    )
+    value = outcomes.restored(_answer(opened).came, asked=opened.asked)
     return value if opened.streams else outcomes.as_message(value)
 
 

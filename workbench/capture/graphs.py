@@ -108,7 +108,7 @@ def _telling(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _cached(tasks: Any) -> Any:
     """Tell of nodes whose results were kept before the run: a replay could not have them."""
-    here = scopes.current()
+    here = scopes.current() if tasks else None
     if here is None:
         return tasks
     for task in tasks:

@@ -474,6 +474,8 @@ class Journal:
 
     def _tell_dropped(self, at_ns: int) -> None:
         """Write into the run itself, at the place where it is, what is missing of it."""
+        if not self._overrun and not self._untold:
+            return
         overrun, self._overrun = self._overrun, 0
         if overrun:
             self.dropped += overrun

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    message_chunk_to_message,
+)
 from langchain_core.outputs import ChatResult, LLMResult
 
 from workbench import hashing
@@ -172,18 +177,20 @@ def cost_of(message: BaseMessage) -> dict[str, float]:
     return {}
 
 
-def restored(
-    outcome: dict[str, Any], *, bodies: Mapping[str, Any], message_id: str | None, asked: Asked
-) -> Any:
-    """Return what the agent gets for a stored outcome.
+def restored(came: Came, *, asked: Asked) -> Any:
+    """Return what the agent gets for a stored outcome, all of it its own.
 
     A tool's answer is addressed to the call that asks now.
     """
+    written = came.written
+    if written is not None and written.startswith(b'{"value":') and b'"$type"' not in written:
+        return orjson.loads(written)["value"]  # JSON as it stands, which is copied so the soonest
+    outcome = came.outcome or {"value": None}
     if "message" in outcome:
-        body = bodies[outcome["message"]]
+        body = came.bodies[outcome["message"]]
         if asked.tool_call_id is not None and body.get("role") == "tool":
             body = {**body, "tool_call_id": asked.tool_call_id}
-        return messages.from_body(body, values.thaw, id=message_id)
+        return messages.from_body(body, values.thaw, id=came.message_id)
     if "documents" in outcome:
         return [values.restored_document(form) for form in outcome["documents"]]
     return values.thaw(outcome.get("value"))
@@ -206,15 +213,11 @@ def folded(pieces: list[Any]) -> Any:
 
 def as_message(value: Any) -> Any:
     """Return a folded chunk as the whole message a call that does not stream gives back."""
-    from langchain_core.messages import AIMessageChunk, message_chunk_to_message
-
     return message_chunk_to_message(value) if isinstance(value, AIMessageChunk) else value
 
 
 def as_chunk(message: Any) -> Any:
     """Return a whole message as the only chunk of a stream."""
-    from langchain_core.messages import AIMessageChunk
-
     if not isinstance(message, AIMessage) or isinstance(message, AIMessageChunk):
         return message
     return AIMessageChunk(**{**message.model_dump(exclude={"type"}), "type": "AIMessageChunk"})

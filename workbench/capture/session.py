@@ -32,15 +32,13 @@ _HARMLESS = frozenset(("pure", "read"))
 _CHANGEABLE = (dict, list, set, bytearray)
 
 
-@dataclass(kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, kw_only=True, eq=False, gc=False):  # it holds no circles
     """What a call is answered with instead of being made."""
 
     came: outcomes.Came
     level: str
     status: str = "ok"
     pieces: list[list[Any]] | None = None
-    labels: dict[str, Any] = field(default_factory=dict)
     source: RecordedCall | None = None
 
 

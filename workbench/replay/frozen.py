@@ -18,6 +18,7 @@ frameworks go on with the real clock; so do ``datetime.now`` and names that were
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import sys
@@ -97,10 +98,14 @@ _users = 0
 _originals: dict[str, Callable[[], Any]] = {}
 
 
-def _here(caller: str) -> Clock | None:
-    """Return the clock of the code that asks, if it is an agent's in a replay."""
-    if caller.partition(".")[0] in _REAL:
-        return None
+@functools.lru_cache(4096)
+def _has_real(module: str) -> bool:
+    """Say whether the code of a module goes on with the real clock."""
+    return module.partition(".")[0] in _REAL
+
+
+def _here() -> Clock | None:
+    """Return the clock of the code that runs, if it is an agent's in a replay."""
     found = scope.current()
     if found is None or found.in_call or not found.session.skips_sleeps:
         return None
@@ -113,7 +118,9 @@ def _reading(name: str, original: Callable[[], Any]) -> Callable[[], Any]:
     is_date = name.startswith("time")
 
     def read() -> Any:
-        clock = _here(str(sys._getframe(1).f_globals.get("__name__")))  # noqa: SLF001 - who asks decides
+        if _has_real(str(sys._getframe(1).f_globals.get("__name__"))):  # noqa: SLF001 - who asks decides
+            return original()
+        clock = _here()
         if clock is None:
             return original()
         if is_date:

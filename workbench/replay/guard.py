@@ -38,6 +38,7 @@ _STARTING = frozenset(
         *("os.fork", "os.forkpty", "multiprocessing.Process.start"),
     }
 )
+_WATCHED = _CONNECTING | _RESOLVING | _STARTING
 # whose threads go on talking: the notebook kernel's and Dask's; told by the code that a thread
 # runs, since an agent's own may have any name
 _FRAMEWORKS = frozenset(
@@ -52,7 +53,8 @@ _permitted: dict[str, tuple[Any, str]] = {}  # open live calls: step → session
 
 
 def _hook(event: str, arguments: Any) -> None:
-    if not _active or not _refuses(event, arguments):
+    # nearly all that it is told of is none of it
+    if event not in _WATCHED or not _active or not _refuses(event, arguments):
         return
     if ours.is_running() or _is_framework_s(threading.current_thread()):
         return

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from workbench.recording import Pool
 from workbench.store import manifest
 from workbench.store.folder import COLUMNS
 from workbench.store.ids import new_run_id
-from workbench.store.parts import PartWriter
+from workbench.store.parts import ROWS_PER_GROUP, PartWriter
 from workbench.store.run import Run
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from workbench.schema import Event, RunHeader
     from workbench.store.protocol import Body
 
-_AT_ONCE = 5_000  # events, messages
 _INDEXED = {"run_id", "seq", "kind", "digest"}
+_AT_ONCE = 2_000  # events or messages, of which a frame is made: few enough to be still at hand
 
 
 def export(
@@ -86,71 +85,107 @@ def writer(folder: str | Path, header: RunHeader, *, overwrite: bool = False) ->
 class FolderWriter:
     """See `writer`. ``seq`` is given in the order of arrival; a repeated event is ignored.
 
-    A long run is written while it comes, in a hidden folder beside the one it becomes.
+    What fills a row group is written, to where nobody looks for it: of a long run, too, no more is
+    kept than that, and what its row is computed from. The folder appears when it is closed.
     """
 
     def __init__(self, folder: str | Path, header: RunHeader, *, overwrite: bool = False) -> None:
         self.folder = Path(folder)
         _refuse_existing(self.folder, overwrite=overwrite)
         self.run_id = header.run_id or new_run_id()
-        self._totals = frames.Totals(msgspec.structs.replace(header, run_id=self.run_id))
+        self._header = msgspec.structs.replace(header, run_id=self.run_id)
         self._overwrite = overwrite
-        self._events: list[Event] = []
+        self._arrived = _Arrived()
+        self._waiting: list[Event] = []
+        self._frames: list[pl.DataFrame] = []
+        self._gathered, self._written = 0, 0  # events: in frames, and of these in the file
+        self._totals = frames.Totals(self._header)
         self._pool = Pool()
-        self._seen: dict[str, _Seen] = defaultdict(_Seen)
-        self._seq = 0
-        self._stack = contextlib.ExitStack()
+        self._building = contextlib.ExitStack()
         self._parts: Parts | None = None
+        self._broken: Exception | None = None
         self._closed = False
 
     def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
         """Add events, and the message bodies they are the first to name."""
-        for digest, body in (bodies or {}).items():
-            if digest not in self._pool:
-                self._pool.put(digest, hashing.dumps(body))
-        for event in events:
-            if self._seen[event.writer].add(event.writer_seq):
-                whole = event if event.digest else hashing.sealed(event)
-                self._seq += 1
-                self._events.append(msgspec.structs.replace(whole, seq=self._seq))
-        if len(self._events) >= _AT_ONCE:
-            self._write()
-
-    def _write(self) -> None:
-        if self._parts is None:
-            folder = new_folder(self.folder, overwrite=self._overwrite)
-            _, self._parts = self._stack.enter_context(folder)
-        events = frames.from_events(self._events)
-        self._totals.add(events)
-        self._parts.put_events(self.run_id, events)
-        self._events = []
+        with self._whole_or_nothing():
+            for digest, body in (bodies or {}).items():
+                if digest not in self._pool:
+                    self._pool.put(digest, hashing.dumps(body))
+            self._waiting += [
+                event if event.digest else hashing.sealed(event)
+                for event in events
+                if self._arrived.is_new(event)
+            ]
+            if len(self._waiting) >= _AT_ONCE:
+                self._gather()
+            if self._gathered - self._written >= ROWS_PER_GROUP:
+                self._write()
 
     def close(self) -> None:
         """Write the folder; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        with self._stack:
-            self._write()
-            if self._parts is not None:
-                self._parts.put_rest(self._totals.row(), self._pool)
+        with self._whole_or_nothing():
+            self._gather()
+            self._write().put_run(self._totals.row(), self._pool)
+            self._building.close()
+
+    def _gather(self) -> None:
+        """Make a frame of what waits: of a part of the run, while it is at hand."""
+        begins = self._gathered + 1
+        frame = frames.from_events(self._waiting).with_columns(
+            seq=pl.int_range(begins, begins + pl.len(), dtype=pl.Int64)
+        )
+        self._waiting = []
+        self._totals.add(frame)
+        self._frames.append(frame)
+        self._gathered += frame.height
+
+    def _write(self) -> Parts:
+        if self._parts is None:
+            opened = new_folder(self.folder, overwrite=self._overwrite)
+            _, self._parts = self._building.enter_context(opened)
+        for frame in self._frames:
+            self._parts.put_events(self.run_id, frame)
+        self._frames, self._written = [], self._gathered
+        return self._parts
+
+    @contextlib.contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """Take away what was written where some of it cannot be; nothing is written from then on.
+
+        What is left behind by a writer that is never closed goes away with it.
+        """
+        if self._broken is not None:
+            raise self._broken
+        try:
+            yield
+        except Exception as error:
+            self._broken = error
+            self._building.__exit__(type(error), error, error.__traceback__)
+            raise
 
 
-class _Seen:
-    """The numbers of one writer's events that came: as a rule all up to the last."""
+class _Arrived:
+    """Which events of each writer have come: as a rule one after the other."""
 
     def __init__(self) -> None:
-        self._last = 0
-        self._beyond: set[int] = set()
+        self._last: dict[str, int] = {}  # of each writer, up to which none is missing
+        self._ahead: set[tuple[str, int]] = set()
 
-    def add(self, number: int) -> bool:
-        """Take a number, and say whether it is new."""
-        if number <= self._last or number in self._beyond:
+    def is_new(self, event: Event) -> bool:
+        """Take note of an event, and say whether it is the first of its writer and number."""
+        writer, number = event.writer, event.writer_seq
+        last = self._last.get(writer, 0)
+        if number <= last or (writer, number) in self._ahead:
             return False
-        self._beyond.add(number)
-        while self._last + 1 in self._beyond:
-            self._last += 1
-            self._beyond.remove(self._last)
+        self._ahead.add((writer, number))
+        while (writer, last + 1) in self._ahead:
+            last += 1
+            self._ahead.remove((writer, last))
+        self._last[writer] = last
         return True
 
 
@@ -167,33 +202,29 @@ class Parts:
         self.count = 0
 
     def put(self, run: Run) -> None:
-        """Add one run: its events, its bodies and its row."""
+        """Add one run: its events, bodies and row."""
         for page in run.pages():
             self.put_events(run.run_id, page)
-        self.put_rest(run.info, run.pool())
+        self.put_run(run.info, run.pool())
 
     def put_events(self, run_id: str, events: pl.DataFrame) -> None:
-        """Add the next events of a run."""
+        """Add events of a run, whose row and bodies come when it has all of them."""
         self._events.add(events.with_columns(run_id=pl.lit(run_id)))
 
-    def put_rest(self, row: dict[str, Any], pool: Mapping[str, Body]) -> None:
-        """Add what closes a run: its messages and its row."""
+    def put_run(self, row: dict[str, Any], bodies: Mapping[str, Body]) -> None:
+        """Add a run's row and bodies."""
         run_id = str(row["run_id"])
         self.count += 1
         self._runs.add(pl.DataFrame([row], schema=frames.RUNS))
-        digests = sorted(pool)
+        digests = sorted(bodies)
         for begin in range(0, len(digests), _AT_ONCE):
             some = digests[begin : begin + _AT_ONCE]
-            self._bodies.add(
-                pl.DataFrame(
-                    {
-                        "run_id": [run_id] * len(some),
-                        "digest": some,
-                        "body": [hashing.dumps(pool[digest]).decode() for digest in some],
-                    },
-                    schema=COLUMNS["bodies.parquet"],
-                )
-            )
+            told = {
+                "run_id": [run_id] * len(some),
+                "digest": some,
+                "body": [hashing.dumps(bodies[digest]).decode() for digest in some],
+            }
+            self._bodies.add(pl.DataFrame(told, schema=COLUMNS["bodies.parquet"]))
 
 
 @contextlib.contextmanager
@@ -210,6 +241,7 @@ def new_folder(folder: str | Path, *, overwrite: bool) -> Iterator[tuple[Path, P
         _write_manifest(building, runs=parts.count)
         # mkdtemp makes 0700, an export is an ordinary folder
         building.chmod(0o777 & ~_umask())
+        _refuse_existing(target, overwrite=overwrite)  # another may have come there meanwhile
         _put_in_place(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)

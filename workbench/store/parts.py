@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from workbench.frames import Columns
 
-_ROWS_PER_GROUP = 20_000
+ROWS_PER_GROUP = 20_000
 _LEVEL = 3
 
 
@@ -41,14 +41,14 @@ class PartWriter:
         """Append the rows of a frame."""
         self._pending.append(frame.select(list(self._columns)))
         self._rows += frame.height
-        if self._rows >= _ROWS_PER_GROUP:
+        if self._rows >= ROWS_PER_GROUP:
             self._flush()
 
     def _flush(self, *, last: bool = False) -> None:
         if self._rows:
             frame = pl.concat(self._pending)
-            whole = frame.height if last else frame.height // _ROWS_PER_GROUP * _ROWS_PER_GROUP
-            self._writer.write_table(_arrow(frame[:whole]), row_group_size=_ROWS_PER_GROUP)
+            whole = frame.height if last else frame.height // ROWS_PER_GROUP * ROWS_PER_GROUP
+            self._writer.write_table(_arrow(frame[:whole]), row_group_size=ROWS_PER_GROUP)
             self._pending, self._rows = [frame[whole:]], frame.height - whole
 
     def __enter__(self) -> Self:

@@ -1,8 +1,10 @@
+import gc
 import json
 import tempfile
 from pathlib import Path
 
 import fsspec
+import msgspec
 import polars as pl
 import pytest
 from handmade import any_header, any_log, exported, short_run
@@ -12,6 +14,7 @@ from workbench import errors, frames
 from workbench.schema import RunHeader
 from workbench.store import manifest, read
 from workbench.store.export import export, writer
+from workbench.store.parts import ROWS_PER_GROUP
 
 FIRST = "00000000-0000-0000-0000-000000000001"
 
@@ -133,8 +136,6 @@ def test_an_export_that_fails_leaves_nothing(folder, tmp_path):
 
 
 def test_a_run_written_event_by_event_gets_seq_in_order_of_arrival(tmp_path):
-    import msgspec
-
     log = short_run()
     single = writer(tmp_path / "new", RunHeader(name="n"))
     for event in log.events:
@@ -154,6 +155,76 @@ def test_nothing_is_there_before_a_new_run_is_closed(tmp_path):
     single.append(short_run().events)
 
     assert not list(tmp_path.iterdir())
+
+
+def many(count):
+    """The events of a long run, and its first of all once more."""
+    run = short_run().events
+    rest = [
+        msgspec.structs.replace(run[1], writer_seq=number, seq=None, digest=None)
+        for number in range(len(run) + 1, count + 1)
+    ]
+    return [*run, *rest, run[0]]
+
+
+def test_a_long_run_is_written_while_it_comes(tmp_path):
+    """In the row groups it has when it is exported, however its events came."""
+    count = 2 * ROWS_PER_GROUP + 500
+    events = many(count)
+    single = writer(tmp_path / "new", RunHeader())
+    for begins in range(0, len(events), 3_700):
+        single.append(events[begins : begins + 3_700])
+        assert len(single._waiting) < ROWS_PER_GROUP  # what is kept does not grow
+    assert not (tmp_path / "new").exists()
+    assert next(tmp_path.glob(".new.*/events.parquet")).stat().st_size
+    single.close()
+
+    run = read(tmp_path / "new", verify=True).run(single.run_id)
+    assert run.events["seq"].to_list() == list(range(1, count + 1))
+    assert run.events["writer_seq"].to_list() == list(range(1, count + 1))
+    assert run.info["events"] == count
+    assert run.info == {**run.info, **frames.run_row(single._header, run.events)}
+    again = export([run], tmp_path / "again")
+    for name in manifest.FILES:
+        assert (again / name).read_bytes() == (tmp_path / "new" / name).read_bytes()
+
+
+def test_a_long_run_that_is_never_closed_leaves_nothing(tmp_path):
+    single = writer(tmp_path / "new", RunHeader())
+    single.append(many(ROWS_PER_GROUP))
+    assert list(tmp_path.glob(".new.*"))
+
+    del single
+    gc.collect()
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_long_run_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    single = writer(tmp_path / "new", RunHeader())
+    single.append(many(ROWS_PER_GROUP))
+    monkeypatch.setattr(single._parts, "put_events", lambda *_: 1 / 0)
+
+    for _ in range(2):  # nor is it tried again
+        with pytest.raises(ZeroDivisionError):
+            single.append(many(3 * ROWS_PER_GROUP))
+    with pytest.raises(ZeroDivisionError):
+        single.close()
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_long_run_does_not_take_the_place_of_one_that_came_meanwhile(tmp_path):
+    first, second = (writer(tmp_path / "new", RunHeader(name=name)) for name in "ab")
+    for single in (first, second):
+        single.append(many(ROWS_PER_GROUP))
+    first.close()
+
+    with pytest.raises(errors.Conflict):
+        second.close()
+
+    assert read(tmp_path / "new").runs()["name"].to_list() == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_new_run_does_not_take_the_place_of_an_export(folder):
