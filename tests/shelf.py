@@ -44,11 +44,15 @@ class Shelf:
         sink = self._sinks[run_id]
         return frames.run_row(sink.header, self.events(run_id))
 
-    def events(self, run_id, **wanted):
-        return frames.from_events(self._sinks[run_id].log)
+    def events(self, run_id, *, after=0, limit=None, **wanted):
+        log = [event for event in self._sinks[run_id].log if (event.seq or 0) > after]
+        return frames.from_events(log[:limit])
 
     def bodies(self, run_id):
         return self._sinks[run_id].pool
+
+    def messages(self, run_id):
+        return ((digest, msgspec.json.encode(body)) for digest, body in self.bodies(run_id).items())
 
     def put_artifact(self, data):
         self._artifacts[hashing.sha256_hex(data)] = data

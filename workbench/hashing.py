@@ -513,15 +513,28 @@ def content_hash(
 
 def merkle_root(leaves: Iterable[bytes]) -> str:
     """Return the hex root of an RFC 6962 tree over the leaves; of no leaves, sha-256 of nothing."""
-    leaf, node = hashlib.sha256(b"\0"), hashlib.sha256(b"\1")
-    level = [_gone_on(leaf, one) for one in leaves]
-    if not level:
+    return _root_over(_gone_on(_LEAF, leaf) for leaf in leaves)
+
+
+# copied for each hash: to begin anew costs more than to hash so little
+_LEAF, _NODE = hashlib.sha256(b"\0"), hashlib.sha256(b"\1")
+
+
+def _root_over(hashed: Iterable[bytes]) -> str:
+    """Return the root over hashed leaves; of whole subtrees only the roots are held."""
+    subtrees: list[bytes] = []
+    for number, leaf in enumerate(hashed, 1):
+        root = leaf
+        while number % 2 == 0:  # the one before is as high
+            root = _gone_on(_NODE, subtrees.pop() + root)
+            number //= 2  # noqa: PLW2901 - how many there are of that height
+        subtrees.append(root)
+    if not subtrees:
         return hashlib.sha256(b"").hexdigest()
-    while len(level) > 1:
-        pairs = zip(level[::2], level[1::2], strict=False)
-        odd = level[-1:] if len(level) % 2 else []
-        level = [_gone_on(node, left + right) for left, right in pairs] + odd
-    return level[0].hex()
+    root = subtrees.pop()
+    while subtrees:
+        root = _gone_on(_NODE, subtrees.pop() + root)
+    return root.hex()
 
 
 def _gone_on(begun: hashlib._Hash, data: bytes) -> bytes:
@@ -556,9 +569,19 @@ def outcome_hash(
     return digest_of([status, outcome, exception, comparable(pieces)])
 
 
-def content_root(lanes: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+def content_root(lanes: Mapping[str, Iterable[tuple[str, str]]]) -> str:
     """Return the root over lanes: lane → (signature, `outcome_hash`) in ordinal order.
 
-    It holds no time, writer, id or mode, so equal runs have equal roots.
+    It holds no time, writer, id or mode, so equal runs have equal roots. A leaf is the canonical
+    JSON ``[lane, [[signature, outcome hash], …]]``.
     """
-    return merkle_root(dumps([lane, lanes[lane]]) for lane in sorted(lanes))
+    return _root_over(_hashed_lane(lane, lanes[lane]) for lane in sorted(lanes))
+
+
+def _hashed_lane(lane: str, pairs: Iterable[tuple[str, str]]) -> bytes:
+    """Return the hash of a lane's leaf, which is never held whole."""
+    hashed = hashlib.sha256(b"\0[%b,[" % dumps(lane))
+    for number, pair in enumerate(pairs):
+        hashed.update(b"," + dumps(pair) if number else dumps(pair))
+    hashed.update(b"]]")
+    return hashed.digest()

@@ -62,9 +62,9 @@ def check_polling():
 
 def last_in_first_out(patch):
     def last(self, waiting):
-        while waiting and waiting[-1].seq not in self._unused:
-            waiting.pop()
-        return waiting[-1] if waiting else None
+        while waiting and self._used[waiting[0]]:
+            waiting.pop(0)
+        return self._calls[waiting[0]] if waiting else None
 
     patch.setattr(Engine, "_first", last)
 

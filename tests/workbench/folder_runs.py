@@ -40,6 +40,9 @@ class FolderRuns:
     def bodies(self, run_id):
         return stores.read(str(self._folders[run_id])).bodies(run_id)
 
+    def messages(self, run_id):
+        return stores.read(str(self._folders[run_id])).messages(run_id)
+
     def row(self, run_id):
         row = stores.read(str(self._folders[run_id])).row(run_id)
         labels = {**json.loads(row["labels"]), **self._labels.get(run_id, {})}

@@ -65,7 +65,7 @@ def planned(recording: Recording, at: RecordedCall, *, gate: Gate, rest: str, ed
 def _rows(
     recording: Recording, at: RecordedCall, *, gate: Gate, rest: str, edited: bool
 ) -> Iterator[dict[str, Any]]:
-    for call in sorted(recording.calls, key=lambda c: c.seq):
+    for call in recording.calls:
         action, reason = _action(call, at, gate=gate, rest=rest, edited=edited)
         yield {
             "seq": call.seq,

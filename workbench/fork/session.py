@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from workbench.capture.journal import Journal
     from workbench.recording import RecordedCall, Recording
     from workbench.redaction import Wanted
+    from workbench.replay.answers import Answered
     from workbench.replay.divergence import Divergence
     from workbench.replay.engine import Question
-    from workbench.replay.session import Answered
     from workbench.schema import Mode
 
 Rest = Literal["cached", "live"]

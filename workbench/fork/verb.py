@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,13 +106,15 @@ def fork(
 
 
 def _call_at(source: Recording, at: int) -> RecordedCall:
-    by_seq = {call.seq: call for call in source.calls}
-    if at in by_seq:
-        return by_seq[at]
-    if not by_seq:
+    calls = source.calls
+    found = calls.number_of(at)
+    if found is not None:
+        return calls[found]
+    if not calls:
         raise CallNotFound("the run has no calls", found=at)
-    near = sorted(by_seq, key=lambda seq: (abs(seq - at), seq))[:3]
-    named = ", ".join(f"{seq} ({by_seq[seq].kind} {by_seq[seq].name})" for seq in near)
+    nearest = heapq.nsmallest(3, enumerate(calls.seqs), key=lambda one: (abs(one[1] - at), one[1]))
+    near = [seq for _, seq in nearest]
+    named = ", ".join(f"{seq} ({calls.kinds[n]} {calls.names[n]})" for n, seq in nearest)
     raise CallNotFound(f"no call has seq {at}", hint=f"nearest: {named}", wanted=at, nearest=near)
 
 

@@ -15,9 +15,10 @@ from workbench.frames.coverage import Coverage, coverage
 from workbench.frames.events import from_events, to_events
 from workbench.frames.messages import MESSAGES
 from workbench.frames.pairs import FAILED, calls, steps
+from workbench.frames.recorded import heard, recorded
 from workbench.frames.root import root_body, root_input, root_output, step_outputs
-from workbench.frames.roots import content_lanes, content_root, log_root
-from workbench.frames.totals import countable, run_row
+from workbench.frames.roots import content_root, log_root
+from workbench.frames.totals import Totals, run_row
 
 __all__ = [
     "ARTIFACTS",
@@ -31,14 +32,15 @@ __all__ = [
     "TIMELINE",
     "Columns",
     "Coverage",
+    "Totals",
     "calls",
-    "content_lanes",
     "content_root",
-    "countable",
     "coverage",
     "fitted",
     "from_events",
+    "heard",
     "log_root",
+    "recorded",
     "root_body",
     "root_input",
     "root_output",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any
-
-import orjson
-import polars as pl
+from typing import TYPE_CHECKING
 
 from workbench import hashing
-from workbench.frames.pairs import calls
+from workbench.frames.recorded import recorded
 
-_TOLD = ("lane", "step_id", "kind", "name", "status", "signature", "outcome", "exception")
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def log_root(events: pl.DataFrame) -> str:
@@ -25,50 +22,4 @@ def content_root(events: pl.DataFrame) -> str:
 
     It holds no time, writer, id or mode.
     """
-    return hashing.content_root(content_lanes(events))
-
-
-def content_lanes(events: pl.DataFrame) -> dict[str, list[tuple[str, str]]]:
-    """Return lane → (signature, `workbench.hashing.outcome_hash`), in order of ``ordinal``."""
-    lanes: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    pieces = _pieces(events)
-    # an end alone, whose start was never delivered, is no call that could be asked again
-    asked = calls(events).filter(pl.col("seq").ne_missing(pl.col("ended_seq")))
-    unsigned = pl.when(pl.col("signature").is_null()).then("request").alias("request")
-    told = asked.sort("ordinal", "seq", nulls_last=True).select(*_TOLD, unsigned)
-    for call in told.iter_rows(named=True):
-        came = hashing.outcome_hash(
-            status=call["status"],
-            outcome=_parsed(call["outcome"]),
-            exception=_parsed(call["exception"]),
-            pieces=pieces.get(call["step_id"]),
-        )
-        lanes[call["lane"] or "root"].append((call["signature"] or _signature(call), came))
-    return dict(lanes)
-
-
-def _pieces(events: pl.DataFrame) -> dict[str, list[Any]]:
-    """Return step id → the pieces of its stream, in their order."""
-    chunks = events.filter(
-        (pl.col("event_type") == "chunk") & pl.col("step_id").is_not_null()
-    ).sort("seq")
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for step_id, payload in chunks.select("step_id", "payload").iter_rows():
-        found[step_id].append(orjson.loads(payload))
-    return {
-        step_id: [
-            one
-            for chunk in sorted(said, key=lambda chunk: chunk["index"])
-            for one in chunk.get("pieces") or []
-        ]
-        for step_id, said in found.items()
-    }
-
-
-def _parsed(text: str | None) -> Any:
-    return None if text is None else orjson.loads(text)
-
-
-def _signature(call: dict[str, Any]) -> str:
-    request = _parsed(call["request"]) or {}
-    return hashing.signature_of(kind=call["kind"], name=call["name"] or "", request=request)
+    return recorded([events.sort("seq")], {}).content_root

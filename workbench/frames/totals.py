@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,18 +15,6 @@ from workbench.hashing import dumps
 if TYPE_CHECKING:
     from workbench.schema import RunHeader
 
-_COUNTED = (
-    "event_type",
-    "writer",
-    "kind",
-    "status",
-    "started_at",
-    "duration_ms",
-    "input_tokens",
-    "output_tokens",
-    "cost_usd",
-)
-
 
 def run_row(header: RunHeader, events: pl.DataFrame) -> dict[str, Any]:
     """Return the run's row with the columns `RUNS`.
@@ -35,7 +24,7 @@ def run_row(header: RunHeader, events: pl.DataFrame) -> dict[str, Any]:
     header
         What was said of the run when it was created.
     events
-        All its events, with the columns `EVENTS` or those that `countable` gives.
+        All its events, with the columns `EVENTS`.
 
     Returns
     -------
@@ -44,32 +33,70 @@ def run_row(header: RunHeader, events: pl.DataFrame) -> dict[str, Any]:
         it used tokens) without a cost, or with cost 0 although tokens were used, unless the label
         ``cost_local`` says that tokens are free.
     """
-    said = msgspec.to_builtins(header)
-    kept = {name: value for name, value in header.labels.items() if value is not None}
-    said["labels"] = dumps(kept).decode()
-    row = said | _times(events) | _counts(events, header) | _state(events)
-    return {name: row.get(name) for name in RUNS}
+    totals = Totals(header)
+    totals.add(events)
+    return totals.row()
 
 
-def countable(events: pl.DataFrame) -> pl.DataFrame:
-    """Return what `run_row` reads of events and no more, for who keeps nothing else of them."""
-    read = (pl.col("event_type") == "run_ended") | (pl.col("kind") == "human")
-    return events.select(*_COUNTED, pl.when(read).then("payload").alias("payload"))
+class Totals:
+    """Gathers what `run_row` tells, of events that come in pieces and in their order."""
 
+    def __init__(self, header: RunHeader) -> None:
+        self._header = header
+        self._free = str(header.labels.get("cost_local")).lower() == "true"
+        self._begun: Any = None
+        self._over: Any = None
+        self._duration_ms: float | None = None
+        self._earliest: Any = None
+        self._counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+        self._delivered: Counter[str] = Counter()
+        self._announced: dict[str, int] | None = None
+        self._status: str | None = None
+        self._last_move: str | None = None
 
-def _times(events: pl.DataFrame) -> dict[str, Any]:
-    begun = _first(events, "run_started", "started_at")
-    over = _first(events, "run_ended", "started_at")
-    # a clock that stepped back in between cannot say how long it took
-    is_ordered = begun and over and over >= begun
-    measured = (over - begun).total_seconds() * 1000 if is_ordered else None
-    said = _first(events, "run_ended", "duration_ms")
-    return {
-        "created_at": begun or events["started_at"].min(),
-        "started_at": begun,
-        "ended_at": over,
-        "duration_ms": measured if said is None else said,
-    }
+    def add(self, events: pl.DataFrame) -> None:
+        """Take the next events, with the columns `EVENTS`."""
+        self._begun = self._begun or _first(events, "run_started", "started_at")
+        self._over = self._over or _first(events, "run_ended", "started_at")
+        if self._duration_ms is None:
+            self._duration_ms = _first(events, "run_ended", "duration_ms")
+        moments = (self._earliest, events["started_at"].min())
+        self._earliest = min((one for one in moments if one is not None), default=None)
+        self._counts.update(_counted(events, free=self._free))
+        self._delivered.update(dict(events.group_by("writer").len().iter_rows()))
+        if self._announced is None and len(events.filter(event_type="run_ended")):
+            self._announced = root_body(events, "run_ended").get("writers") or {}
+        self._status = self._status or _first(events, "run_ended", "status")
+        moves = events["event_type"].filter(events["event_type"].is_in(["interrupted", "resumed"]))
+        self._last_move = moves[-1] if len(moves) else self._last_move
+
+    def row(self) -> dict[str, Any]:
+        """Return the row, as far as the events were taken."""
+        said = msgspec.to_builtins(self._header)
+        kept = {name: value for name, value in self._header.labels.items() if value is not None}
+        said["labels"] = dumps(kept).decode()
+        row = said | self._times() | self._counts | self._state()
+        known = row["cost_known_usd"] if not row["unknown_cost_parts"] else None
+        return {name: {**row, "cost_usd": known}.get(name) for name in RUNS}
+
+    def _times(self) -> dict[str, Any]:
+        begun, over = self._begun, self._over
+        # a clock that stepped back in between cannot say how long it took
+        is_ordered = begun and over and over >= begun
+        measured = (over - begun).total_seconds() * 1000 if is_ordered else None
+        return {
+            "created_at": begun or self._earliest,
+            "started_at": begun,
+            "ended_at": over,
+            "duration_ms": measured if self._duration_ms is None else self._duration_ms,
+        }
+
+    def _state(self) -> dict[str, Any]:
+        announced = (self._announced or {}).items()
+        short = any(self._delivered[writer] < last for writer, last in announced)
+        waits = self._last_move == "interrupted"
+        status = self._status or ("waiting" if waits else "running")
+        return {"status": status, "health": "gap" if short else "ok"}
 
 
 def _first(events: pl.DataFrame, event_type: str, column: str) -> Any:
@@ -77,13 +104,17 @@ def _first(events: pl.DataFrame, event_type: str, column: str) -> Any:
     return found[0] if len(found) else None
 
 
-def _counts(events: pl.DataFrame, header: RunHeader) -> dict[str, Any]:
+_COUNTED = (
+    "events", "steps", "calls", "model_calls", "tool_calls", "tool_errors", "errors",
+    "input_tokens", "output_tokens", "cost_known_usd", "unknown_cost_parts",
+)  # fmt: skip
+
+
+def _counted(events: pl.DataFrame, *, free: bool) -> dict[str, Any]:
     kind, event_type = pl.col("kind"), pl.col("event_type")
     started, ended = event_type == "call_started", event_type == "call_ended"
     failed = pl.col("status") == "error"
-    cost = pl.col("cost_usd")
-    unknown = ended & _is_unknown(free=str(header.labels.get("cost_local")).lower() == "true")
-    counted = events.select(
+    return events.select(
         events=pl.len(),
         steps=(started | (event_type == "step_started")).sum(),
         calls=started.sum(),
@@ -93,11 +124,9 @@ def _counts(events: pl.DataFrame, header: RunHeader) -> dict[str, Any]:
         errors=(event_type.is_in(["call_ended", "step_ended"]) & failed).sum(),
         input_tokens=pl.col("input_tokens").filter(ended).sum(),
         output_tokens=pl.col("output_tokens").filter(ended).sum(),
-        cost_known_usd=cost.filter(ended).sum(),
-        unknown_cost_parts=unknown.sum(),
+        cost_known_usd=pl.col("cost_usd").filter(ended).sum(),
+        unknown_cost_parts=(ended & _is_unknown(free=free)).sum(),
     ).row(0, named=True)
-    known = counted["cost_known_usd"] if not counted["unknown_cost_parts"] else None
-    return counted | {"cost_usd": known}
 
 
 def _is_unknown(*, free: bool) -> pl.Expr:
@@ -106,18 +135,3 @@ def _is_unknown(*, free: bool) -> pl.Expr:
     priced = (pl.col("kind") == "model") | ((pl.col("kind") == "human") & (usage | (tokens > 0)))
     cost = pl.col("cost_usd")
     return priced & (cost.is_null() | ((cost == 0) & (tokens > 0) & (not free)))
-
-
-def _state(events: pl.DataFrame) -> dict[str, Any]:
-    announced = root_body(events, "run_ended").get("writers") or {}
-    delivered = dict(events.group_by("writer").len().iter_rows())
-    short = any(delivered.get(writer, 0) < last for writer, last in announced.items())
-    return {"status": _status(events), "health": "gap" if short else "ok"}
-
-
-def _status(events: pl.DataFrame) -> str:
-    ended = _first(events, "run_ended", "status")
-    if ended is not None:
-        return str(ended)
-    moves = events["event_type"].filter(events["event_type"].is_in(["interrupted", "resumed"]))
-    return "waiting" if len(moves) and moves[-1] == "interrupted" else "running"

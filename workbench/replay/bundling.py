@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workbench import recording
 from workbench.errors import NotFound
 from workbench.replay import certificate, keeping
 from workbench.store import bundle as bundles
@@ -42,7 +41,7 @@ def bundle(run: Run, path: str | PathLike[str], *, overwrite: bool = False) -> P
     """
     raw, beside = keeping.kept(run), []
     if raw is None:
-        read = recording.read(run.event_log(), run.bodies())
+        read = run.recording()
         document = certificate.of_recording(read, run.info)
         raw = certificate.dumps(document)
     else:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from workbench.recording import Recording
     from workbench.replay.playing import Played
-    from workbench.replay.written import Written
 
 FORMAT, VERSION = "workbench-certificate", 2
 CLAIMS = {"guarded": "no new connection from Python", "isolated": "no call outside"}
@@ -42,7 +41,7 @@ def certificate(
     *,
     source: Recording,
     source_row: Mapping[str, Any],
-    made: Written | None,
+    made: Recording | None,
     made_row: Mapping[str, Any],
     code: dict[str, Any],
     strength: str,
@@ -81,14 +80,12 @@ def certificate(
 def counted(played: Played, source: Recording, *, strength: str) -> dict[str, Any]:
     """Return what a certificate says of the calls of a replay, and of how they were answered."""
     levels = Counter(answer.match_level for answer in played.answered)
-    consumed = len(
-        {
-            answer.source_seq
-            for answer in played.answered
-            if answer.source_run_id is None and answer.match_level not in _REPLACING
-        }
-        - {None}
-    )
+    consumed = bytearray(len(source.calls))
+    for answer in played.answered:
+        own = answer.source_run_id is None and answer.match_level not in _REPLACING
+        number = source.calls.number_of(answer.source_seq or 0) if own else None
+        if number is not None:
+            consumed[number] = True
     return {
         "policy": played.policy,
         "mode": played.mode,
@@ -98,8 +95,8 @@ def counted(played: Played, source: Recording, *, strength: str) -> dict[str, An
         "calls": {
             "recorded": len(source.calls),
             "asked": len(played.answered),
-            "consumed": consumed,
-            "replaced": len(source.calls) - consumed - played.unconsumed,
+            "consumed": sum(consumed),
+            "replaced": len(source.calls) - sum(consumed) - played.unconsumed,
             "unconsumed": played.unconsumed,
         },
         "match_levels": dict(sorted(levels.items())),
@@ -122,7 +119,7 @@ def of_recording(source: Recording, row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def facts(recording: Recording | Written, row: Mapping[str, Any]) -> dict[str, Any]:
+def facts(recording: Recording, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a certificate says of a run: by these it is known again.
 
     ``header`` is over what was said of the run when it was made, ``bodies`` over the digests of
@@ -130,9 +127,9 @@ def facts(recording: Recording | Written, row: Mapping[str, Any]) -> dict[str, A
     """
     return {
         "run_id": str(row["run_id"]),
-        "events": len(recording.digests),
-        "first_seq": min(recording.digests, default=None),
-        "last_seq": max(recording.digests, default=None),
+        "events": recording.events,
+        "first_seq": recording.first_seq,
+        "last_seq": recording.last_seq,
         "writers": recording.writers,
         "header": hashing.digest_of({name: row.get(name) for name in _HEADER}),
         "bodies": bodies_root(recording.bodies),

@@ -67,18 +67,20 @@ def _played(ends: pipes.Ends, agent: Agent, now: dict[str, Any]) -> Played:
     from workbench.capture.journal import Journal
     from workbench.replay.playing import play
 
-    events: list[Event] = []
-    bodies: dict[str, Any] = {}
+    bodies = recordings.Pool()
+    reader = recordings.Reader(bodies)
     order = ends.receive()
     while isinstance(order, pipes.Batch):
-        events += order.events
-        bodies.update(order.bodies)
+        for digest, body in order.bodies.items():
+            bodies.put(digest, msgspec.json.encode(body))
+        for event in order.events:
+            reader.take(event)
         order = ends.receive()
     if not isinstance(order, pipes.Order):
         raise TypeError(f"an order was to come, not {order!r}")
     home = Home(ends)
     ours.started(home.listen, name="workbench-parent")
-    source = recordings.read(events, bodies)
+    source = reader.recording()
     module, _, factory = order.session.partition(":")
     options = {**order.options, "kin": home.kindred} if order.kin else order.options
     session = getattr(import_module(module), factory)(Journal(Outlet(ends)), source, options)

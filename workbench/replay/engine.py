@@ -6,19 +6,20 @@ The caller holds a lock: positions are taken one at a time.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict, deque
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from workbench.recording import NEVER
 from workbench.replay import explaining, normal
 from workbench.replay.divergence import pointer_diff
 from workbench.replay.elsewhere import Elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from workbench.capture.normalise import Normalise
     from workbench.recording import RecordedCall, Recording
@@ -70,9 +71,11 @@ class Engine:
     ) -> None:
         self.recording = recording
         self._given = dict(normalise or {})
-        in_order = sorted(recording.calls, key=lambda call: call.seq)
-        # in order of seq, and stays so
-        self._unused: dict[int, RecordedCall] = {call.seq: call for call in in_order}
+        self._calls = recording.calls
+        # by the number of a call
+        self._used = bytearray(len(self._calls))
+        self._left = len(self._calls)
+        self._left_in = Counter(self._calls.lanes_of)
         self.elsewhere = Elsewhere()
         # by the name of their calls: normalisers that found a match, and what others raised
         self.normalisers: dict[str, tuple[Normalise, ...]] = {}
@@ -88,9 +91,10 @@ class Engine:
 
     def at_once(self, lane: str, ordinal: int, signature: str) -> Match | None:
         """Return what `exact` does, of whom nothing but this is known."""
-        call = self.recording.at(lane, ordinal)
-        if call is None or call.signature != signature or call.seq not in self._unused:
+        number = self._calls.number_at(lane, ordinal)
+        if number is None or self._used[number] or self._calls.signature(number) != signature:
             return None
+        call = self._calls[number]
         return self._use(call, "exact_redacted" if call.quality == "redacted" else "exact")
 
     def cached(self, asked: Question) -> Match | None:
@@ -99,7 +103,7 @@ class Engine:
         if found is not None:
             return found
         here = self.recording.at(asked.lane, asked.ordinal)
-        if here is not None and here.seq in self._unused:
+        if here is not None and self.is_unused(here):
             found = self._normalised(asked, here)
             if found is not None:
                 return found
@@ -115,25 +119,25 @@ class Engine:
         return None
 
     @cached_property
-    def _waiting(
-        self,
-    ) -> tuple[dict[tuple[str, str], deque[RecordedCall]], dict[str, deque[RecordedCall]]]:
+    def _waiting(self) -> tuple[dict[tuple[str, str], list[int]], dict[str, list[int]]]:
         """The calls by (lane, signature) and by signature, made where a position does not match.
 
-        What never came back answers at its own position only.
+        The first stands last. What never came back answers at its own position only.
         """
-        by_lane: dict[tuple[str, str], deque[RecordedCall]] = defaultdict(deque)
-        by_signature: dict[str, deque[RecordedCall]] = defaultdict(deque)
-        for call in self._unused.values():
-            if call.ended_seq is not None:
-                by_lane[call.lane, call.signature].append(call)
-                by_signature[call.signature].append(call)
+        calls = self._calls
+        by_lane: dict[tuple[str, str], list[int]] = defaultdict(list)
+        by_signature: dict[str, list[int]] = defaultdict(list)
+        for number in reversed(range(len(calls))):
+            if not self._used[number] and calls.ended_seqs[number] != NEVER:
+                signature = calls.signature(number)
+                by_lane[calls.lanes_of[number], signature].append(number)
+                by_signature[signature].append(number)
         return dict(by_lane), dict(by_signature)
 
-    def _first(self, waiting: deque[RecordedCall] | None) -> RecordedCall | None:
-        while waiting and waiting[0].seq not in self._unused:
-            waiting.popleft()
-        return waiting[0] if waiting else None
+    def _first(self, waiting: list[int] | None) -> RecordedCall | None:
+        while waiting and self._used[waiting[-1]]:
+            waiting.pop()
+        return self._calls[waiting[-1]] if waiting else None
 
     def _normalised(self, asked: Question, call: RecordedCall) -> Match | None:
         if (asked.kind, asked.name) != (call.kind, call.name):
@@ -165,8 +169,13 @@ class Engine:
     ) -> tuple[normal.Form, normal.Form]:
         """Return what has to be equal of a question and of a recorded request."""
         bodies = self.recording.bodies
-        mine = normal.masked(asked.request, {**bodies, **asked.bodies}, normalisers)
+        mine = normal.masked(asked.request, self._bodies_of(asked), normalisers)
         return mine, normal.masked(call.request, bodies, normalisers)
+
+    def _bodies_of(self, asked: Question) -> dict[str, dict[str, Any]]:
+        """Return the messages that a question holds."""
+        known, held = self.recording.bodies, asked.request.get("messages") or ()
+        return {**{one: known[one] for one in held if one in known}, **asked.bodies}
 
     def _keep(self, renamed: Mapping[str, str], seq: int) -> None:
         known = {(pair["asked"], pair["recorded"]) for pair in self.renamed} if renamed else ()
@@ -179,12 +188,16 @@ class Engine:
     def _use(
         self, call: RecordedCall, level: str, *, renamed: Mapping[str, str] | None = None
     ) -> Match:
-        del self._unused[call.seq]
+        number = self._calls.number_of(call.seq)
+        if number is not None:
+            self._used[number] = True
+            self._left -= 1
+            self._left_in[call.lane] -= 1
         return Match(call=call, level=level, renamed=renamed)
 
     def take(self, call: RecordedCall, level: str) -> Match | None:
         """Consume a call that was chosen by position, if it is still to be had."""
-        return self._use(call, level) if call.seq in self._unused else None
+        return self._use(call, level) if self.is_unused(call) else None
 
     def fitting(self, asked: Question) -> RecordedCall | None:
         """Return the recorded call at this position if what came of it could answer all the same.
@@ -203,62 +216,79 @@ class Engine:
         ``by`` is that call, None where it is of another run or none at all.
         """
         here = self.recording.at(asked.lane, asked.ordinal)
-        waits = here is not None and here.seq in self._unused
+        waits = here is not None and self.is_unused(here)
         self.elsewhere.note(asked, here, by, waits=waits)
 
     # ---- what is left
 
     @property
-    def unused(self) -> list[RecordedCall]:
-        """The recorded calls nobody asked for, in order of seq."""
-        return list(self._unused.values())
+    def left(self) -> int:
+        """How many recorded calls nobody asked for."""
+        return self._left
+
+    def unused(self) -> Iterator[RecordedCall]:
+        """Give the recorded calls nobody asked for, in order of seq."""
+        return (self._calls[number] for number, used in enumerate(self._used) if not used)
 
     def is_asked(self, seq: int) -> bool:
         """Say whether the recorded call that began there was asked for."""
-        return seq not in self._unused
-
-    def unused_in(self, lane: str) -> list[RecordedCall]:
-        """Return the calls of a lane and those below it nobody asked for, in order of seq."""
-        found = (call for one in self._lanes_from(lane) for call in self._in_lanes.get(one, ()))
-        return sorted((call for call in found if self.is_unused(call)), key=lambda call: call.seq)
+        number = self._calls.number_of(seq)
+        return number is None or bool(self._used[number])
 
     def is_unused(self, call: RecordedCall) -> bool:
         """Say whether nobody has asked for a recorded call yet."""
-        return call.seq in self._unused
+        return not self.is_asked(call.seq)
+
+    def unused_in(self, lane: str) -> list[RecordedCall]:
+        """Return the calls of a lane and those below it nobody asked for, in order of seq."""
+        lanes = {one for one in self._lanes_from(lane) if self._left_in[one]}
+        if not lanes:
+            return []
+        return [
+            self._calls[number]
+            for number, (one, used) in enumerate(zip(self._calls.lanes_of, self._used, strict=True))
+            if not used and one in lanes
+        ]
 
     def expects(self, lane: str) -> bool:
         """Say whether a call in a lane or below it has not been asked for yet."""
-        return any(self._expected(one) for one in self._lanes_from(lane))
+        return any(self._left_in[one] for one in self._lanes_from(lane))
 
-    def _lanes_from(self, lane: str) -> Iterable[str]:
-        yield lane
-        below = lane + "/"
+    def _lanes_from(self, lane: str) -> Iterator[str]:
         names = self._lane_names
+        if lane in self._left_in:
+            yield lane
+        below = lane + "/"
         for index in range(bisect_left(names, below), len(names)):
             if not names[index].startswith(below):
                 return
             yield names[index]
 
-    def _expected(self, lane: str) -> bool:
-        return self._first(self._in_lanes.get(lane)) is not None
-
-    @cached_property
-    def _in_lanes(self) -> dict[str, deque[RecordedCall]]:
-        """The calls of each lane; those that were used are dropped when they are come across."""
-        found: dict[str, deque[RecordedCall]] = defaultdict(deque)
-        for call in self._unused.values():
-            found[call.lane].append(call)
-        return dict(found)
-
     @cached_property
     def _lane_names(self) -> list[str]:
-        return sorted(self._in_lanes)
+        return sorted(self._left_in)
+
+    @property
+    def lanes_left(self) -> set[str]:
+        """The lanes with calls that nobody has asked for."""
+        return {lane for lane, left in self._left_in.items() if left}
+
+    def first_unused(self, lanes: Collection[str]) -> RecordedCall | None:
+        """Return the first call of some lanes that nobody has asked for."""
+        for number, lane in enumerate(self._calls.lanes_of):
+            if lane in lanes and not self._used[number]:
+                return self._calls[number]
+        return None
+
+    def asking_the_same(self, asked: Question) -> list[RecordedCall]:
+        """Return the recorded calls with the very request of a question, used or not."""
+        return [self._calls[number] for number in self._calls.signed(asked.signature)]
 
     # ---- differences
 
     def request_changes(self, asked: Question, call: RecordedCall) -> list[dict[str, Any]]:
         """Return the JSON-pointer differences of a request from a recorded one."""
-        mine = normal.expanded(asked.request, {**self.recording.bodies, **asked.bodies})
+        mine = normal.expanded(asked.request, self._bodies_of(asked))
         return pointer_diff(normal.expanded(call.request, self.recording.bodies), mine)
 
     def explain(self, asked: Question, *, tried: Iterable[dict[str, Any]] = ()) -> Divergence:

@@ -28,10 +28,10 @@ def explain(engine: Engine, asked: Question, *, tried: Iterable[dict[str, Any]] 
 
 def _explained(engine: Engine, asked: Question) -> Divergence:
     here = engine.recording.at(asked.lane, asked.ordinal)
-    same = [call for call in engine.recording.calls if call.signature == asked.signature]
+    same = engine.asking_the_same(asked)
     waiting = [call for call in same if engine.is_unused(call) and call.ended_seq is not None]
     same_lane = [call for call in waiting if call.lane == asked.lane]
-    if asked.lane not in engine.recording.lanes:
+    if not engine.recording.calls.in_lane(asked.lane):
         return _new_lane(engine, asked, waiting)
     if here is None:
         return _past_the_end(engine, asked)
@@ -85,16 +85,16 @@ def _next_of_parent(engine: Engine, lane: str) -> RecordedCall | None:
 
     What runs beside the lane is passed over: it does not depend on what the lane gives back.
     """
-    unused = engine.unused
-    could_follow = [call for call in unused if not _beside(call.lane, lane)]
+    lanes = engine.lanes_left
+    could_follow = {one for one in lanes if not _beside(one, lane)}
     parent = lane
     while parent:
-        below = (parent, parent + "/")
-        found = [c for c in could_follow if c.lane == below[0] or c.lane.startswith(below[1])]
-        if found:
-            return found[0]
+        below = {one for one in could_follow if one == parent or one.startswith(parent + "/")}
+        found = engine.first_unused(below)
+        if found is not None:
+            return found
         parent = parent.rpartition("/")[0]
-    return next(iter(could_follow or unused), None)
+    return engine.first_unused(could_follow or lanes)
 
 
 def _beside(lane: str, other: str) -> bool:
@@ -107,9 +107,11 @@ def _beside(lane: str, other: str) -> bool:
 
 
 def _past_the_end(engine: Engine, asked: Question) -> Divergence:
-    later = [o for o in engine.recording.lanes[asked.lane] if o > asked.ordinal]
+    calls = engine.recording.calls
+    later = (n for n in calls.in_lane(asked.lane) if calls.ordinals[n] > asked.ordinal)
+    number = next(later, None)
     # past the end of a lane it is told at the call that should have come next
-    after = engine.recording.at(asked.lane, later[0]) if later else None
+    after = None if number is None else calls[number]
     anchor = _left_behind(engine, asked) or after or _next_of_parent(engine, asked.lane)
     return _divergence(
         engine,
@@ -123,10 +125,16 @@ def _past_the_end(engine: Engine, asked: Question) -> Divergence:
 
 def _left_behind(engine: Engine, asked: Question) -> RecordedCall | None:
     """Return the first unused call of the lane before a position: of its kind and name, or any."""
-    calls = engine.recording.lanes[asked.lane].items()
-    before = [c for o, c in calls if o <= asked.ordinal and engine.is_unused(c)]
-    alike = [c for c in before if (c.kind, c.name) == (asked.kind, asked.name)]
-    return next(iter(alike or before), None)
+    calls = engine.recording.calls
+    before = [
+        number
+        for number in calls.in_lane(asked.lane)
+        if calls.ordinals[number] <= asked.ordinal and not engine.is_asked(calls.seqs[number])
+    ]
+    named = (asked.kind, asked.name)
+    alike = [number for number in before if (calls.kinds[number], calls.names[number]) == named]
+    number = next(iter(alike or before), None)
+    return None if number is None else calls[number]
 
 
 def _moved(engine: Engine, asked: Question, here: RecordedCall, found: RecordedCall) -> Divergence:
@@ -280,7 +288,7 @@ def _passed_over(engine: Engine, asked: Question, here: RecordedCall) -> Recorde
     held = here.request.get("messages") or []
     if len(asked.request.get("messages") or []) >= len(held):
         return None
-    waiting = (c for c in engine.unused if c.seq < here.seq)
+    waiting = (c for c in engine.unused() if c.seq < here.seq)
     return next((c for c in waiting if (c.outcome or {}).get("message") in held), None)
 
 

@@ -25,7 +25,9 @@ class Gate:
 
     def __init__(self, effects: Mapping[str, Any] | None, recording: Recording) -> None:
         self._given = checked(effects)
-        self._recorded = {c.name: c.effect for c in recording.calls if c.effect != "unknown"}
+        calls = recording.calls
+        told = zip(calls.names, calls.effects, strict=True)
+        self._recorded = {name: effect for name, effect in told if effect != "unknown"}
 
     def effect(self, name: str, own: str) -> str:
         """Return a tool's effect: as declared for this run, by itself, or in the recording."""

@@ -19,6 +19,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -32,17 +33,16 @@ from workbench.capture.journal import Journal
 from workbench.capture.pulse import Beating, Pulse
 from workbench.errors import NotReplayable, UsageError, WorkbenchError
 from workbench.replay import pipes, sealing
+from workbench.replay.answers import Answered, Answers
 from workbench.replay.divergence import Divergence
 from workbench.replay.playing import Played
-from workbench.replay.session import Answered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from workbench.replay.kin import Kin
     from workbench.replay.progress import Tell
-    from workbench.schema import Event
     from workbench.store.protocol import RunWriter
     from workbench.store.run import Run
 
@@ -442,12 +442,19 @@ def _kindred(kin: Kin, missed: pipes.Missed) -> Iterator[pipes.Message]:
 
 
 def _recording(job: Job, run: Run, *, kin: bool) -> Iterator[pipes.Message]:
-    events: list[Event] = run.event_log()
-    bodies: dict[str, Any] = run.bodies()
-    for begin in range(0, len(events), _PART):
-        yield pipes.Batch(events=events[begin : begin + _PART])
-    yield pipes.batch([], bodies)
+    from workbench import frames
+
+    for messages in _parts(run.pool().items()):
+        yield pipes.batch([], dict(messages))
+    for events in _parts(frames.heard(run.pages())):
+        yield pipes.batch(events, {})
     yield pipes.Order(session=job.session, options=job.options, kin=kin)
+
+
+def _parts(whole: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(whole)
+    while part := list(islice(rest, _PART)):
+        yield part
 
 
 def _status(status: int) -> str:
@@ -461,7 +468,7 @@ def _played(answer: dict[str, Any]) -> Played:
         identical=answer["identical"],
         divergences=[Divergence.from_dict(found) for found in answer["divergences"]],
         notices=[Divergence.from_dict(found) for found in answer["notices"]],
-        answered=[Answered(**row) for row in answer["answered"]],
+        answered=Answers(Answered(**row) for row in answer["answered"]),
         unconsumed=answer["unconsumed"],
         normalisers=answer["normalisers"],
         renamed=answer["renamed"],

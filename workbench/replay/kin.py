@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench import ours
-from workbench import recording as recordings
 from workbench.errors import WorkbenchError
 from workbench.replay.divergence import ReplayStopped
 from workbench.replay.engine import Match
@@ -74,7 +73,7 @@ class Kin:
         for run in (*self._ancestors(), *self._cohort()):
             if run.run_id not in seen:
                 seen.add(run.run_id)
-                yield _One(run.run_id, recordings.read(run.event_log(), run.bodies()))
+                yield _One(run.run_id, run.recording())
 
     def _ancestors(self) -> Iterator[Run]:
         run = self._run

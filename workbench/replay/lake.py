@@ -20,7 +20,7 @@ from workbench.replay.simulate import Candidate, Simulator
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from workbench.recording import RecordedCall
+    from workbench.recording import Calls
     from workbench.store.protocol import Body, Store
     from workbench.store.run import Run
 
@@ -28,7 +28,7 @@ MOST = 500
 """How many calls of a kind and name are kept: of the replayed run, and of all others together."""
 
 
-def prepared(simulator: Simulator | None, run: Run, calls: Iterable[RecordedCall]) -> Simulator:
+def prepared(simulator: Simulator | None, run: Run, calls: Calls) -> Simulator:
     """Return a simulator over the run's store, with what its recorded calls may need read before.
 
     One that has a lake of its own keeps it.
@@ -37,7 +37,7 @@ def prepared(simulator: Simulator | None, run: Run, calls: Iterable[RecordedCall
     if found.lake is None:
         found = found.over(lake_of(run.store, source=run.run_id))
     if isinstance(found.lake, StoreLake):
-        found.lake.read((call.kind, call.name) for call in calls)
+        found.lake.read(zip(calls.kinds, calls.names, strict=True))
     return found
 
 

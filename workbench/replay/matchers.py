@@ -27,7 +27,7 @@ def tried(engine: Engine, asked: Question) -> list[Matcher]:
     """
     here = engine.recording.at(asked.lane, asked.ordinal)
     no_place = _no_place(engine, asked, here)
-    same = [call for call in engine.recording.calls if call.signature == asked.signature]
+    same = engine.asking_the_same(asked)
     in_lane = [call for call in same if call.lane == asked.lane]
     beside = "it was asked beside another call of its lane: its position is chance"
     return [
@@ -44,8 +44,12 @@ def nearest(engine: Engine, asked: Question, *, limit: int = 3) -> list[dict[str
     Each says the first field it ``differs_at``, whether it is ``used``, and in ``matchers`` why
     each matcher did not take it.
     """
-    alike = [call for call in engine.recording.calls if call.kind == asked.kind]
-    found = heapq.nsmallest(limit, alike, key=lambda call: (_distance(asked, call), call.seq))
+    calls = engine.recording.calls
+    alike = [number for number, kind in enumerate(calls.kinds) if kind == asked.kind]
+    # what has its name is nearer than what has not
+    named = [number for number in alike if calls.names[number] == asked.name]
+    among = (calls[number] for number in (named if len(named) >= limit else alike))
+    found = heapq.nsmallest(limit, among, key=lambda call: (_distance(asked, call), call.seq))
     return [_near(engine, asked, call) for call in found]
 
 
@@ -71,7 +75,7 @@ def ready(engine: Engine, asked: Question, call: RecordedCall) -> dict[str, Any]
 
 
 def _no_place(engine: Engine, asked: Question, here: RecordedCall | None) -> str | None:
-    if asked.lane not in engine.recording.lanes:
+    if not engine.recording.calls.in_lane(asked.lane):
         return f"the recording has no lane {asked.lane}"
     if here is None:
         return f"the recording has no call number {asked.ordinal} in lane {asked.lane}"

@@ -105,4 +105,4 @@ def shown(record: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _last_seq(recording: Recording) -> int | None:
-    return max(recording.digests, default=None)
+    return recording.last_seq

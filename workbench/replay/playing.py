@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from workbench.recording import Recording
+    from workbench.replay.answers import Answers
     from workbench.replay.divergence import Divergence
     from workbench.replay.progress import Tell
-    from workbench.replay.session import Answered, ReplaySession
+    from workbench.replay.session import ReplaySession
 
 # such a difference is told at the very call that was not asked for
 _NAME_THE_CALL = frozenset(
@@ -42,7 +43,7 @@ class Played:
     identical: bool
     divergences: list[Divergence]
     notices: list[Divergence]
-    answered: list[Answered]
+    answered: Answers
     unconsumed: int
     output: Any = None
     normalisers: list[dict[str, Any]] = field(default_factory=list)
@@ -96,8 +97,8 @@ def play(
         identical=identical,
         divergences=[*real, *notices] if real else [],
         notices=notices,
-        answered=list(session.answered),
-        unconsumed=len(session.engine.unused),
+        answered=session.answered,
+        unconsumed=session.engine.left,
         output=ended.output,
         normalisers=normal.told(session.engine.normalisers),
         renamed=session.engine.renamed,
@@ -145,7 +146,7 @@ def _finish(session: ReplaySession, ended: running.Ended) -> bool:
     for found in _told_at_the_end(session, ended, stopped=stopped):
         session.note(found)
     real, _ = _told_apart(session.divergences)
-    return not (stopped or real or session.improvised or session.engine.unused)
+    return not (stopped or real or session.improvised or session.engine.left)
 
 
 def _told_at_the_end(
@@ -153,7 +154,7 @@ def _told_at_the_end(
 ) -> Iterator[Divergence]:
     source = session.recording
     at_the_end = [] if stopped else [*outputs.compare(source, ended, stored=session.as_stored)]
-    if at_the_end or (session.engine.unused and not stopped):
+    if at_the_end or (session.engine.left and not stopped):
         yield from session.engine.left_over()
     yield from _never_asked(session, stopped=stopped)
     yield from at_the_end
@@ -179,7 +180,7 @@ def _never_asked(session: ReplaySession, *, stopped: bool) -> Iterator[Divergenc
     named = [found for found in session.divergences if found.kind in _NAME_THE_CALL]
     told = set() if exact else {found.seq for found in named}
     seen: set[str] = set()
-    for call in session.engine.unused:
+    for call in session.engine.unused():
         is_behind = reached is not None and call.ordinal > reached.get(call.lane, 0)
         is_one_more = exact and not session.collect and call.lane in seen
         if is_behind or is_one_more or call.seq in told:

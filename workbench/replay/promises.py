@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workbench.recording import NEVER
 from workbench.replay import divergence as d
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from workbench.recording import RecordedCall, Recording
+    from workbench.recording import Calls, RecordedCall, Recording
+    from workbench.replay.answers import Answered
     from workbench.replay.divergence import Divergence
-    from workbench.replay.session import Answered
 
 _EXACT = frozenset({"exact", "exact_redacted"})
 _CACHED = _EXACT | {"normalised", "lane", "run", "kin"}
@@ -33,22 +34,21 @@ def fallen_short(
     policies do. ``capture_quality``: an answer is not what the agent was given when it was recorded
     (it lost something, or never came), or only an importer's word for it.
     """
-    by_seq = {call.seq: call for call in recording.calls}
+    calls = recording.calls
     weaker: dict[tuple[str, str], list[Answered]] = {}
-    poor: dict[str, list[RecordedCall]] = {}
+    poor: dict[str, list[int]] = {}
     for row in answered:
-        own = row.source_seq is not None and row.source_run_id is None
-        call = by_seq.get(row.source_seq or 0) if own else None
-        was_answered = call is not None or row.match_level not in _UNANSWERED
+        number = _number(calls, row)
+        was_answered = number is not None or row.match_level not in _UNANSWERED
         mode = mode_of(row)
         if was_answered and row.match_level not in PROMISED[mode]:
             weaker.setdefault((mode, row.match_level), []).append(row)
-        if call is not None and (quality := _quality(call)) is not None:
-            poor.setdefault(quality, []).append(call)
+        if number is not None and (quality := _quality(calls, number)) is not None:
+            poor.setdefault(quality, []).append(number)
     for (mode, level), rows in weaker.items():
-        yield _downgraded(mode, level, rows, by_seq)
-    for quality, calls in poor.items():
-        yield _poor(quality, calls)
+        yield _downgraded(mode, level, rows, _number(calls, rows[0]), calls)
+    for quality, numbers in poor.items():
+        yield _poor(quality, calls[min(numbers)], len(numbers))
 
 
 _UNANSWERED = ("miss", "refused")
@@ -61,22 +61,28 @@ _WHY = {
 }
 
 
-def _quality(call: RecordedCall) -> str | None:
-    if call.quality in ("full", "redacted"):
-        return _NEVER_ENDED if call.ended_seq is None else None
-    return call.quality
+def _number(calls: Calls, row: Answered) -> int | None:
+    """Return the number of the replayed run's own call that answered."""
+    own = row.source_seq is not None and row.source_run_id is None
+    return calls.number_of(row.source_seq or 0) if own else None
+
+
+def _quality(calls: Calls, number: int) -> str | None:
+    quality = calls.qualities[number]
+    if quality in ("full", "redacted"):
+        return _NEVER_ENDED if calls.ended_seqs[number] == NEVER else None
+    return quality
 
 
 def _downgraded(
-    mode: str, level: str, rows: list[Answered], by_seq: dict[int, RecordedCall]
+    mode: str, level: str, rows: list[Answered], number: int | None, calls: Calls
 ) -> Divergence:
     first = rows[0]
-    own = first.source_seq is not None and first.source_run_id is None
-    call = by_seq.get(first.source_seq or 0) if own else None
-    by = f", by seq {call.seq}" if call else ""
+    seq = None if number is None else calls.seqs[number]
+    by = "" if seq is None else f", by seq {seq}"
     return d.Divergence(
         kind="mode_downgraded",
-        seq=call.seq if call else None,
+        seq=seq,
         lane=first.lane,
         expected={"mode": mode, "levels": sorted(PROMISED[mode])},
         actual={
@@ -94,15 +100,14 @@ def _downgraded(
     )
 
 
-def _poor(quality: str, calls: list[RecordedCall]) -> Divergence:
-    first = min(calls, key=lambda call: call.seq)
+def _poor(quality: str, first: RecordedCall, number: int) -> Divergence:
     return d.Divergence(
         kind="capture_quality",
         seq=first.seq,
         lane=first.lane,
         expected=d.summary(first),
-        actual={"quality": quality, "calls": len(calls)},
-        cause=f"{_calls(len(calls))} answered from a recording that is {quality}: {_WHY[quality]}",
+        actual={"quality": quality, "calls": number},
+        cause=f"{_calls(number)} answered from a recording that is {quality}: {_WHY[quality]}",
         fix="record the run again with what the recording warned of put right",
     )
 

@@ -11,8 +11,8 @@ import polars as pl
 if TYPE_CHECKING:
     from os import PathLike
 
+    from workbench.replay.answers import Answered, Answers
     from workbench.replay.divergence import Divergence
-    from workbench.replay.session import Answered
     from workbench.store.run import Run
 
 MATCHES = pl.Schema(
@@ -66,7 +66,11 @@ class ReplayResult:
         return "\n".join([*lines, *self.lost])
 
 
-def matches(answered: list[Answered]) -> pl.DataFrame:
+def matches(answered: Answers) -> pl.DataFrame:
     """Return how each call was answered, as a frame."""
-    columns = {name: [getattr(row, name) for row in answered] for name in MATCHES}
+    return pl.concat([_frame(rows) for rows in answered.pages()])
+
+
+def _frame(rows: list[Answered]) -> pl.DataFrame:
+    columns = {name: [getattr(row, name) for row in rows] for name in MATCHES}
     return pl.DataFrame(columns, schema=MATCHES)

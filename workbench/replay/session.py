@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened
 from workbench.errors import CallMissed
 from workbench.replay import divergence as d
 from workbench.replay import frozen, given, savers, turns
+from workbench.replay.answers import Answered, Answers
 from workbench.replay.engine import Engine, Match, Question
 from workbench.replay.gate import Gate
 from workbench.replay.live import Live
@@ -40,19 +39,6 @@ if TYPE_CHECKING:
 _MOST_BEHIND = 10_000  # calls
 # answers of these levels were not given to this very request in the recorded run
 _IMPROVISED = frozenset({"kin", "simulated", "live"})
-
-
-class Answered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How one call of the replay was answered: a row of `ReplayResult.matches`."""
-
-    lane: str
-    ordinal: int
-    kind: str
-    name: str
-    signature: str
-    match_level: str
-    source_seq: int | None
-    source_run_id: str | None = None
 
 
 class ReplaySession(TellingSession):
@@ -87,7 +73,7 @@ class ReplaySession(TellingSession):
         self.turns = turns.of(self, order)
         self.clock = frozen.clock_of(recording)
         self.world = recording.world
-        self.answered: list[Answered] = []
+        self.answered = Answers()
         self._savers: dict[int, Any] = {}
         self._caches: dict[int, Any] = {}
         self._saver_lock = threading.Lock()

@@ -21,10 +21,12 @@ from __future__ import annotations
 import asyncio
 import bisect
 import threading
+from array import array
 from typing import TYPE_CHECKING
 
 from workbench import hashing, ours
 from workbench.capture import scope as scopes
+from workbench.recording import NEVER
 from workbench.replay import divergence as d
 from workbench.replay import loops, quiet
 
@@ -50,9 +52,10 @@ class Marks:
     ) -> None:
         self._is_asked = is_asked
         # a person's answer is given where its graph goes on, and takes no turn
-        came = (call.ended_seq for call in recording.calls if call.kind != "human")
-        self._ends = {seq for seq in came if seq is not None} if ends else set()
-        self._marks = sorted({*(call.seq for call in recording.calls), *self._ends})
+        calls = recording.calls
+        came = zip(calls.ended_seqs, calls.kinds, strict=True) if ends else ()
+        self._ends = {seq for seq, kind in came if seq != NEVER and kind != "human"}
+        self._marks = array("q", sorted({*calls.seqs, *self._ends}))
         self._at = 0
 
     def reached(self, seq: int) -> bool:

@@ -7,12 +7,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import hashing
-from workbench import recording as recordings
 from workbench.capture import agents, code, transcripts
 from workbench.capture.journal import Journal
 from workbench.capture.normalise import check_normalise
 from workbench.errors import UsageError
-from workbench.replay import gate, isolation, keeping, redacting, served, written
+from workbench.replay import gate, isolation, keeping, redacting, served
 from workbench.replay.certificate import certificate, counted
 from workbench.replay.kin import Kin
 from workbench.replay.playing import play
@@ -243,7 +242,7 @@ def _sent(simulator: Simulator | None, source: Recording) -> dict[str, Any] | No
         return None
     from workbench.replay.simulate import sent
 
-    return sent(simulator, ((call.kind, call.name) for call in source.calls))
+    return sent(simulator, zip(source.calls.kinds, source.calls.names, strict=True))
 
 
 def result_of(
@@ -266,7 +265,7 @@ def result_of(
     else:
         with lost.told_of(f"run {made.run_id} could not be read back"):
             made = target.read()
-            recording = written.read(made)
+            recording = made.recording()
     proof = {**counted(played, source, strength=strength), "digest": None}
     with lost.told_of(f"the replay in run {made.run_id} could not be certified"):
         proof = certificate(
@@ -294,7 +293,7 @@ def result_of(
 
 def read(run: Run) -> Recording:
     """Return a run's recording, or say why it cannot be replayed at all."""
-    source = recordings.read(run.event_log(), run.bodies())
+    source = run.recording()
     source.require_replayable()
     return source
 

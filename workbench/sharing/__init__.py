@@ -10,6 +10,7 @@ from workbench.sharing.requests import (
     beginning_is_sound,
     is_folded,
     lacks_beginning,
+    named,
 )
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "beginning_is_sound",
     "is_folded",
     "lacks_beginning",
+    "named",
     "renamed",
     "with_bodies",
 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.sharing.beginnings import WORTH, shared_beginning
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 Request = dict[str, Any]
 
@@ -72,6 +72,9 @@ def _folded(request: Request, step_id: str, known: Request) -> Request:
 class Unfolding:
     """Reads the requests of one run, in the order of its log.
 
+    With ``earlier``, which gives a request as it is stored by the id of its call, any may be read
+    at any time, and only the last ones are held.
+
     Examples
     --------
     >>> unfolding = Unfolding()
@@ -81,8 +84,9 @@ class Unfolding:
     {'messages': ['x', 'y', 'z']}
     """
 
-    def __init__(self) -> None:
-        self._known: dict[str, Request] = {}
+    def __init__(self, *, earlier: Callable[[str], Request | None] | None = None) -> None:
+        self._known: OrderedDict[str, Request] = OrderedDict()
+        self._earlier = earlier
 
     def whole(self, step_id: str | None, request: Request) -> Request:
         """Return a request as it was asked.
@@ -90,10 +94,14 @@ class Unfolding:
         Where the earlier one is not among those that were read, a text that is no digest stands
         for what it would have said: the signature alone tells what was asked.
         """
-        messages = request.get("messages")
-        if not isinstance(messages, list) or not messages:
+        if not _messages(request):
             return request
-        found = request
+        if self._earlier is not None:
+            self._learn(named(request), self._earlier)
+        return self._whole(step_id, request)
+
+    def _whole(self, step_id: str | None, request: Request) -> Request:
+        messages, found = request["messages"], request
         if isinstance(messages[0], dict):
             found = {**found, "messages": [*self._beginning(messages[0]), *messages[1:]]}
         tools = request.get("tools")
@@ -103,7 +111,24 @@ class Unfolding:
             found = {**found, "tools": known.get("tools", lost)}
         if step_id is not None:
             self._known[step_id] = found
+            if self._earlier is not None and len(self._known) > 2 * _LANES:
+                self._known.popitem(last=False)
         return found
+
+    def _learn(self, wanted: Collection[str], earlier: Callable[[str], Request | None]) -> None:
+        """Read the requests that are wanted, those first that they name themselves."""
+        waiting, seen = [*wanted], set[str]()
+        while waiting:
+            step_id = waiting[-1]
+            stored = None if step_id in self._known else earlier(step_id)
+            before = [] if stored is None else [one for one in named(stored) if one not in seen]
+            seen.update(before)
+            if stored is not None and any(one not in self._known for one in before):
+                waiting += before
+                continue
+            waiting.pop()
+            if stored is not None and _messages(stored):
+                self._whole(step_id, stored)
 
     def _beginning(self, said: Mapping[str, Any]) -> list[Any]:
         known = self._known.get(str(said.get("call")))
@@ -116,9 +141,20 @@ class Unfolding:
 
 def is_folded(request: Request) -> bool:
     """Say whether a request names an earlier one."""
-    messages = request.get("messages")
-    begins = isinstance(messages, list) and bool(messages) and isinstance(messages[0], dict)
+    messages = _messages(request)
+    begins = bool(messages) and isinstance(messages[0], dict)
     return begins or isinstance(request.get("tools"), dict)
+
+
+def named(request: Request) -> set[str]:
+    """Return the ids of the calls whose requests a request names: two at the most."""
+    named = (*_messages(request)[:1], request.get("tools"))
+    return {str(said["call"]) for said in named if isinstance(said, dict) and "call" in said}
+
+
+def _messages(request: Request) -> list[Any]:
+    found = request.get("messages")
+    return found if isinstance(found, list) else []
 
 
 def lacks_beginning(request: Request) -> bool:

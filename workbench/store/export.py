@@ -15,6 +15,7 @@ import polars as pl
 
 from workbench import frames, hashing
 from workbench.errors import Conflict, UsageError
+from workbench.recording import Pool
 from workbench.store import manifest
 from workbench.store.folder import COLUMNS
 from workbench.store.ids import new_run_id
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from workbench.store.protocol import Body
 
 _INDEXED = {"run_id", "seq", "kind", "digest"}
-_AT_ONCE = 2_000  # events, of which a frame is made: few enough to be still at hand
+_AT_ONCE = 2_000  # events or messages, of which a frame is made: few enough to be still at hand
 
 
 def export(
@@ -68,7 +69,9 @@ def export(
         for _, run in ordered:
             # a run of its own, because the caller's would keep all its frames in memory
             passing = Run(run.store, run.info)
-            parts.put(passing.info, passing.events, passing.bodies())
+            if each:
+                _ = passing.events, passing.bodies()  # read once, for both
+            parts.put(passing)
             if each:
                 each(passing)
     return target
@@ -95,9 +98,9 @@ class FolderWriter:
         self._arrived = _Arrived()
         self._waiting: list[Event] = []
         self._frames: list[pl.DataFrame] = []
-        self._rows, self._written = 0, 0  # of these frames, and in the file
-        self._counted: list[pl.DataFrame] = []
-        self._bodies: dict[str, Body] = {}
+        self._gathered, self._written = 0, 0  # events: in frames, and of these in the file
+        self._totals = frames.Totals(self._header)
+        self._pool = Pool()
         self._building = contextlib.ExitStack()
         self._parts: Parts | None = None
         self._broken: Exception | None = None
@@ -106,7 +109,9 @@ class FolderWriter:
     def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
         """Add events, and the message bodies they are the first to name."""
         with self._whole_or_nothing():
-            self._bodies.update(bodies or {})
+            for digest, body in (bodies or {}).items():
+                if digest not in self._pool:
+                    self._pool.put(digest, hashing.dumps(body))
             self._waiting += [
                 event if event.digest else hashing.sealed(event)
                 for event in events
@@ -114,8 +119,8 @@ class FolderWriter:
             ]
             if len(self._waiting) >= _AT_ONCE:
                 self._gather()
-            while self._rows >= ROWS_PER_GROUP:
-                self._write(ROWS_PER_GROUP)
+            if self._gathered - self._written >= ROWS_PER_GROUP:
+                self._write()
 
     def close(self) -> None:
         """Write the folder; a second call does nothing."""
@@ -124,32 +129,27 @@ class FolderWriter:
         self._closed = True
         with self._whole_or_nothing():
             self._gather()
-            self._write(self._rows)
-            row = frames.run_row(self._header, pl.concat(self._counted))
-            self._opened().put_run(row, self._bodies)
+            self._write().put_run(self._totals.row(), self._pool)
             self._building.close()
 
     def _gather(self) -> None:
         """Make a frame of what waits: of a part of the run, while it is at hand."""
-        begins = self._written + self._rows + 1
+        begins = self._gathered + 1
         frame = frames.from_events(self._waiting).with_columns(
             seq=pl.int_range(begins, begins + pl.len(), dtype=pl.Int64)
         )
         self._waiting = []
+        self._totals.add(frame)
         self._frames.append(frame)
-        self._counted.append(frames.countable(frame))
-        self._rows += frame.height
+        self._gathered += frame.height
 
-    def _write(self, count: int) -> None:
-        gathered = pl.concat(self._frames, rechunk=True)
-        self._opened().put_events(self.run_id, gathered[:count])
-        self._written += count
-        self._frames, self._rows = [gathered[count:]], self._rows - count
-
-    def _opened(self) -> Parts:
+    def _write(self) -> Parts:
         if self._parts is None:
             opened = new_folder(self.folder, overwrite=self._overwrite)
             _, self._parts = self._building.enter_context(opened)
+        for frame in self._frames:
+            self._parts.put_events(self.run_id, frame)
+        self._frames, self._written = [], self._gathered
         return self._parts
 
     @contextlib.contextmanager
@@ -201,10 +201,11 @@ class Parts:
         )
         self.count = 0
 
-    def put(self, row: dict[str, Any], events: pl.DataFrame, bodies: Mapping[str, Body]) -> None:
-        """Add one run: its row, events and bodies."""
-        self.put_events(str(row["run_id"]), events)
-        self.put_run(row, bodies)
+    def put(self, run: Run) -> None:
+        """Add one run: its events, bodies and row."""
+        for page in run.pages():
+            self.put_events(run.run_id, page)
+        self.put_run(run.info, run.pool())
 
     def put_events(self, run_id: str, events: pl.DataFrame) -> None:
         """Add events of a run, whose row and bodies come when it has all of them."""
@@ -215,17 +216,15 @@ class Parts:
         run_id = str(row["run_id"])
         self.count += 1
         self._runs.add(pl.DataFrame([row], schema=frames.RUNS))
-        pool = sorted(bodies.items())
-        self._bodies.add(
-            pl.DataFrame(
-                {
-                    "run_id": [run_id] * len(pool),
-                    "digest": [digest for digest, _ in pool],
-                    "body": [hashing.dumps(body).decode() for _, body in pool],
-                },
-                schema=COLUMNS["bodies.parquet"],
-            )
-        )
+        digests = sorted(bodies)
+        for begin in range(0, len(digests), _AT_ONCE):
+            some = digests[begin : begin + _AT_ONCE]
+            told = {
+                "run_id": [run_id] * len(some),
+                "digest": some,
+                "body": [hashing.dumps(bodies[digest]).decode() for digest in some],
+            }
+            self._bodies.add(pl.DataFrame(told, schema=COLUMNS["bodies.parquet"]))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from workbench.store.foreign import reading
 from workbench.store.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from workbench.errors import WorkbenchError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         RunWriter,
     )
 
+_AT_ONCE = 1_000  # messages
 CERTIFICATE = "certificate.json"
 COLUMNS: dict[str, frames.Columns] = {
     "runs.parquet": frames.RUNS,
@@ -118,10 +119,17 @@ class FolderStore:
     ) -> pl.DataFrame:
         """Return a run's events by ``seq``; see `workbench.store.Store.events`."""
         wanted = frames.EVENTS if columns == "all" else frames.TIMELINE
+        last = after is None and before is not None
+        # as a rule no seq is left out, and so many are found among as many
+        near = None if limit is None or last else (after or 0) + limit + 1
         bounds = [("seq", ">", after), ("seq", "<", before)]
-        found = self._table("events.parquet", wanted, run_id=run_id, bounds=bounds).sort("seq")
+        found = self._table(
+            "events.parquet", wanted, run_id=run_id, bounds=[*bounds, ("seq", "<", near)]
+        )
+        if near is not None and found.height < (limit or 0):
+            found = self._table("events.parquet", wanted, run_id=run_id, bounds=bounds)
+        found = found.sort("seq")
         if limit is not None:
-            last = after is None and before is not None
             found = found.tail(limit) if last else found.head(limit)
         return found.filter(pl.col("status").is_in(frames.FAILED)) if failed else found
 
@@ -129,6 +137,17 @@ class FolderStore:
         """Return digest → message body."""
         pool = self._table("bodies.parquet", COLUMNS["bodies.parquet"], run_id=run_id)
         return {digest: orjson.loads(text) for _, digest, text in pool.iter_rows()}
+
+    def messages(self, run_id: str) -> Iterator[tuple[str, bytes]]:
+        """Give digest and body of every message the run names; see `workbench.store.Store`."""
+        where = self.path_of("bodies.parquet")
+        with reading(where, store=self.address):
+            file = pq.ParquetFile(where, filesystem=self._files)
+            groups = _groups_of(file.metadata, run_id)
+            columns = list(COLUMNS["bodies.parquet"])
+            for batch in file.iter_batches(_AT_ONCE, row_groups=groups, columns=columns):
+                rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+                yield from ((digest, body.encode()) for run, digest, body in rows if run == run_id)
 
     def sql(self, query: str) -> pl.DataFrame:
         """Run a query over ``runs``, ``events`` and ``messages`` in this process's DuckDB."""
@@ -242,3 +261,14 @@ class FolderStore:
             path, filesystem=self._files, columns=columns, filters=filters or None
         )
         return pl.DataFrame(pl.from_arrow(table))
+
+
+def _groups_of(metadata: pq.FileMetaData, run_id: str) -> list[int]:
+    """Return the row groups that may hold rows of a run."""
+    column = metadata.schema.names.index("run_id")
+    found = []
+    for number in range(metadata.num_row_groups):
+        told = metadata.row_group(number).column(column).statistics
+        if told is None or not told.has_min_max or told.min <= run_id <= told.max:
+            found.append(number)
+    return found

@@ -19,9 +19,9 @@ _LEVEL = 3
 
 
 class PartWriter:
-    """One Parquet file; frames are gathered into row groups of about 20,000 rows.
+    """One Parquet file in row groups of 20,000 rows, whatever pieces the rows come in.
 
-    Equal frames in equal order give equal bytes. Only ``indexed`` columns get statistics: that is
+    Equal rows in equal order give equal bytes. Only ``indexed`` columns get statistics: that is
     what readers skip row groups by.
     """
 
@@ -44,11 +44,12 @@ class PartWriter:
         if self._rows >= ROWS_PER_GROUP:
             self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, *, last: bool = False) -> None:
         if self._rows:
-            table = _arrow(pl.concat(self._pending))
-            self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
-        self._pending, self._rows = [], 0
+            frame = pl.concat(self._pending)
+            whole = frame.height if last else frame.height // ROWS_PER_GROUP * ROWS_PER_GROUP
+            self._writer.write_table(_arrow(frame[:whole]), row_group_size=ROWS_PER_GROUP)
+            self._pending, self._rows = [frame[whole:]], frame.height - whole
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +62,7 @@ class PartWriter:
     ) -> None:
         try:
             if error is None:
-                self._flush()
+                self._flush(last=True)
         finally:
             self._writer.close()
 

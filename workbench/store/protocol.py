@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict, Unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     import polars as pl
@@ -127,6 +127,9 @@ class Store(Protocol):
 
     def bodies(self, run_id: str) -> dict[str, Body]:
         """Return digest → message body of every message the run names."""
+
+    def messages(self, run_id: str) -> Iterator[tuple[str, bytes]]:
+        """Give digest and body of every message the run names, the body as JSON text."""
 
     def sql(self, query: str) -> pl.DataFrame:
         """Run a query over ``runs``, ``events`` and ``messages`` in this process's own DuckDB."""

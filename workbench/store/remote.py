@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 import polars as pl
+import pyarrow as pa
 
 from workbench import frames, hashing
 from workbench.errors import AccessError, RunNotFound, StoreError, WorkbenchError
@@ -26,7 +27,7 @@ from workbench.store.spooled import SpooledWriter
 from workbench.store.wire import ARROW, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
 
     from workbench.redaction import Layer, Wanted
@@ -244,6 +245,13 @@ class RemoteStore:
     def bodies(self, run_id: str) -> dict[str, Body]:
         """Return digest → message body."""
         return dict(self._wire.get_json(f"/v1/runs/{run_id}/bodies"))
+
+    def messages(self, run_id: str) -> Iterator[tuple[str, bytes]]:
+        """Give digest and body of every message the run names; see `workbench.store.Store`."""
+        raw = self._wire.get(f"/v1/runs/{run_id}/bodies", accept=ARROW)
+        for batch in pa.ipc.open_stream(raw):
+            rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            yield from ((digest, body.encode()) for digest, body in rows)
 
     def sql(self, query: str) -> pl.DataFrame:
         """Run a query over ``runs``, ``events`` and ``messages`` in this process's DuckDB."""

@@ -10,14 +10,17 @@ import orjson
 import polars as pl
 
 from workbench import frames
+from workbench.recording import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from workbench.recording import Recording
     from workbench.schema import Event
     from workbench.store.follow import Following
     from workbench.store.protocol import Body, Store
 
+_PAGE = 20_000  # events, as many as in a row group of an export
 _CACHED = ("events", "steps", "calls", "messages", "coverage", "digest", "content_root", "_bodies")
 
 
@@ -171,9 +174,34 @@ class Run:
         """Return every event as a struct, by ``seq``."""
         return frames.to_events(self.events)
 
+    def pages(self) -> Iterator[pl.DataFrame]:
+        """Give the frame of `events` in pieces, of which one is in memory at a time.
+
+        Where the whole frame was read before, these are pieces of it.
+        """
+        if "events" in self.__dict__:
+            yield from self.events.iter_slices(_PAGE)
+            return
+        last, is_more = 0, True
+        while is_more:
+            page = self.store.events(self.run_id, after=last, limit=_PAGE)
+            is_more = page.height >= _PAGE
+            if page.height:
+                last = page["seq"][-1]
+                yield page
+
+    def recording(self) -> Recording:
+        """Return the run as a replay reads it; it is not held whole, and not kept here."""
+        return frames.recorded(self.pages(), self.pool())
+
     def bodies(self) -> dict[str, Body]:
         """Return digest → message body of every message that the run names."""
         return self._bodies
+
+    def pool(self) -> Mapping[str, Body]:
+        """Return what `bodies` does; each message is parsed when it is asked for, and not kept."""
+        known = self.__dict__.get("_bodies")
+        return Pool(self.store.messages(self.run_id)) if known is None else known
 
     @cached_property
     def _bodies(self) -> dict[str, Body]:

@@ -143,7 +143,7 @@ CHANGING = {agents.chains, agents.tasks_in_tasks, agents.a_line_of_workers}
 @pytest.mark.parametrize("agent", LANES, ids=by_name)
 def test_lanes_ordinals_and_signatures_are_those_of_every_other_run(agent):
     runs = [recorded(agent) for _ in range(TIMES)]
-    assert sorted(runs[0].lanes) == sorted(LANES[agent])
+    assert sorted(runs[0].calls.lanes) == sorted(LANES[agent])
     assert {tuple(shape(run)) for run in runs} == {tuple(shape(runs[0]))}
     assert {call.order for call in runs[0].calls} == {"declared"}
     if agent not in CHANGING:
@@ -171,7 +171,10 @@ def test_answers_go_to_whom_they_went_every_time(agent):
 
 def test_every_attempt_is_recorded_and_a_failure_is_raised_as_its_class():
     run = recorded(agents.retried_side_by_side)
-    lanes = {lane: [c.status for c in calls.values()] for lane, calls in run.lanes.items()}
+    lanes = {
+        lane: [run.calls[number].status for number in run.calls.in_lane(lane)]
+        for lane in run.calls.lanes
+    }
     assert lanes == {f"root/{i}": ["error", "error", "ok"] for i in (1, 2, 3)}
     assert {c.exception["class"] for c in run.calls if c.exception} == {
         "builtins:ConnectionResetError"
@@ -188,7 +191,7 @@ def test_the_loop_of_uvloop_gives_lanes_too():
     runs = [recorded(agent) for _ in range(TIMES)]
     assert {tuple(shape(run)) for run in runs} == {tuple(shape(runs[0]))}
     assert {call.order for call in runs[0].calls} == {"declared"}
-    assert len(runs[0].lanes) == 12 + 3
+    assert len(runs[0].calls.lanes) == 12 + 3
     assert replayed(runs[0], agent).identical
 
 

@@ -1,0 +1,45 @@
+"""A recording read from frames: of most events only the digest is looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from workbench import recording
+from workbench.frames.events import to_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from workbench.recording import Recording
+    from workbench.schema import Event
+
+_AT_ONCE = 1_000
+
+
+def recorded(pages: Iterable[pl.DataFrame], bodies: Mapping[str, dict[str, Any]]) -> Recording:
+    """Return the recording of a run whose events come in pieces, by ``seq``.
+
+    The columns are `EVENTS`; each piece may be forgotten when the next one comes.
+    """
+    reader = recording.Reader(bodies)
+    for page in pages:
+        if page["digest"].null_count():  # written by hand: what is not there is computed
+            for event in to_events(page):
+                reader.take(event)
+            continue
+        for row in page.select("seq", "writer", "writer_seq", "digest").iter_rows():
+            reader.count(*row)
+        for event in heard([page]):
+            reader.hear(event)
+    return reader.recording()
+
+
+def heard(pages: Iterable[pl.DataFrame]) -> Iterator[Event]:
+    """Give the events that say something to a recording."""
+    root = (pl.col("event_type") == "step_started") & pl.col("name").str.starts_with(recording.ROOT)
+    wanted = pl.col("event_type").is_in(list(recording.HEARD)) | root
+    for page in pages:
+        for piece in page.filter(wanted).iter_slices(_AT_ONCE):
+            yield from to_events(piece)
