@@ -154,7 +154,8 @@ class Reader:
         self._only(event, is_first)
         if not is_first:
             return
-        self._judge_place(event)
+        self._judge_writer(event)
+        self._judge_order(event)
         request = _request(event)
         kind, name = event.kind or "tool", event.name or ""
         signature, is_signed = self._signature(step_id, kind, name, request, event.signature)
@@ -310,19 +311,20 @@ class Reader:
     def _problem(self, kind: str, event: Event, reason: str) -> None:
         self._problems.append(_told(kind, event, reason))
 
-    def _judge_place(self, event: Event) -> None:
-        """Find calls of other processes, and those not in the order of their numbers."""
-        named = f"{event.kind} {event.name}"
+    def _judge_writer(self, event: Event) -> None:
+        """Find the calls of other processes: a replay has none that could ask again."""
         if event.writer not in self._beside:
-            # a replay has no process that could ask again
-            reason = f"{named} was called by another process of the agent"
+            reason = f"{event.kind} {event.name} was called by another process of the agent"
             self._beside[event.writer] = _told("other_process", event, reason)
+
+    def _judge_order(self, event: Event) -> None:
+        """Find calls that did not begin in the order of their numbers in their lane."""
         if event.order not in (None, "declared"):
             return
         before = self._numbers.get((event.writer, event.lane), 0)
         number = self._numbers[event.writer, event.lane] = event.ordinal or 1
         if number < before:
-            reason = f"{named} is number {number}, and stands behind {before}"
+            reason = f"{event.kind} {event.name} is number {number}, and stands behind {before}"
             self._out_of_order.append(_told("order", event, reason))
 
     def _judge(self, began: _Began, end: Event | None, came: _Came, quality: str) -> None:

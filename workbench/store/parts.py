@@ -46,7 +46,7 @@ class PartWriter:
 
     def _flush(self, *, last: bool = False) -> None:
         if self._rows:
-            frame = pl.concat(self._pending)
+            frame = pl.concat(self._pending, rechunk=True)
             whole = frame.height if last else frame.height // ROWS_PER_GROUP * ROWS_PER_GROUP
             self._writer.write_table(_arrow(frame[:whole]), row_group_size=ROWS_PER_GROUP)
             self._pending, self._rows = [frame[whole:]], frame.height - whole

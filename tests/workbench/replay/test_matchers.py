@@ -246,7 +246,7 @@ def test_what_is_unused_is_in_order_and_lanes_expect_what_is_below_them(world):
         for lane in ("root", "root/", "ro", "root/1", "root/2", "root/1/1"):
             below = [c for c in rest if c.lane == lane or c.lane.startswith(lane + "/")]
             assert engine.expects(lane) == bool(below), (number, lane)
-        assert engine.exact(question(calls[place])).call is calls[place]
+        assert engine.exact(question(calls[place])).call == calls[place]
     assert [*engine.unused()] == []
     assert not engine.expects("root")
 
@@ -260,4 +260,4 @@ def test_what_never_came_back_answers_at_its_own_position_only(world):
     for ordinal in (7, 8):
         assert engine.cached(question(calls[0], ordinal=ordinal)).level == "lane"
     assert engine.cached(question(calls[0], ordinal=9)) is None
-    assert engine.cached(question(calls[2])).call is calls[2]
+    assert engine.cached(question(calls[2])).call == calls[2]
