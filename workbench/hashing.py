@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 from uuid import UUID
@@ -518,23 +519,23 @@ def merkle_root(leaves: Iterable[bytes]) -> str:
 
 # copied for each hash: to begin anew costs more than to hash so little
 _LEAF, _NODE = hashlib.sha256(b"\0"), hashlib.sha256(b"\1")
+_TOGETHER = 1024  # hashed leaves, of which only the root is held: a power of two, so a whole tree
 
 
 def _root_over(hashed: Iterable[bytes]) -> str:
-    """Return the root over hashed leaves; of whole subtrees only the roots are held."""
-    subtrees: list[bytes] = []
-    for number, leaf in enumerate(hashed, 1):
-        root = leaf
-        while number % 2 == 0:  # the one before is as high
-            root = _gone_on(_NODE, subtrees.pop() + root)
-            number //= 2  # noqa: PLW2901 - how many there are of that height
-        subtrees.append(root)
-    if not subtrees:
-        return hashlib.sha256(b"").hexdigest()
-    root = subtrees.pop()
-    while subtrees:
-        root = _gone_on(_NODE, subtrees.pop() + root)
-    return root.hex()
+    """Return the root over hashed leaves."""
+    rest, tops = iter(hashed), []
+    while some := list(islice(rest, _TOGETHER)):
+        tops.append(_top(some))
+    return _top(tops).hex() if tops else hashlib.sha256(b"").hexdigest()
+
+
+def _top(level: list[bytes]) -> bytes:
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=False)
+        odd = level[-1:] if len(level) % 2 else []
+        level = [_gone_on(_NODE, left + right) for left, right in pairs] + odd
+    return level[0]
 
 
 def _gone_on(begun: hashlib._Hash, data: bytes) -> bytes:

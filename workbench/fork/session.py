@@ -12,6 +12,7 @@ from workbench.replay.engine import Match
 from workbench.replay.policy import Policy
 from workbench.replay.redacting import received
 from workbench.replay.session import ReplaySession
+from workbench.replay.telling import TellingSession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,7 @@ class ForkSession(ReplaySession):
             super()._miss(question, opened, "exact", abstained)
         elif self.policy.on_miss == "live":
             # the edit changed what came before: nothing recorded is comparable with what it gives
-            self._go_live(question, opened, stood_for=None)
+            self.live.go(question, opened, stood_for=None)
             # the rest of a fork is live as a whole, what its clients do in the background too
             guard.lift(self)
             outside.replay_ended(self)
@@ -115,14 +116,15 @@ class ForkSession(ReplaySession):
             mode = "exact"
         return super().labels(level, mode)
 
-    def _note_stream(self, opened: Opened, call: RecordedCall) -> None:
+    def tell_stream(self, opened: Opened, call: RecordedCall) -> None:
+        """Of the edited call it is no difference."""
         if opened.answer is not None and opened.answer.level != "edited":
-            super()._note_stream(opened, call)
+            super().tell_stream(opened, call)
 
     def gap(self, kind: str, name: str | None, *, reason: str) -> None:
         """After the first live call a gap is only told; before it ends the fork."""
         if self.live.began:
-            super(ReplaySession, self).gap(kind, name, reason=reason)
+            super(TellingSession, self).gap(kind, name, reason=reason)
         else:
             super().gap(kind, name, reason=reason)
 

@@ -16,7 +16,7 @@ from workbench.recording.recording import Problem, Recording, Resume
 from workbench.recording.roots import LogRoot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from workbench.schema import Event
 
@@ -100,16 +100,21 @@ class Reader:
     def take(self, event: Event) -> None:
         """Read the next event."""
         digest = event.digest or hashing.event_digest(event)
-        self.count(event.seq, event.writer, event.writer_seq, digest)
+        self._log.add(event.writer, event.writer_seq, digest)
+        self._count(1, event.seq or 0, event.seq or 0)
         self.hear(event)
 
-    def count(self, seq: int | None, writer: str, number: int, digest: str) -> None:
-        """Take note of an event: of every one, in any order."""
-        at = seq or 0
-        self._events += 1
-        self._first_seq = at if self._first_seq is None or at < self._first_seq else self._first_seq
-        self._last_seq = at if self._last_seq is None or at > self._last_seq else self._last_seq
-        self._log.add(writer, number, digest)
+    def count(
+        self, writer: str, seqs: Sequence[int], numbers: Sequence[int], digests: Iterable[str]
+    ) -> None:
+        """Take note of events of one writer, of each in any order; digests are sha-256 in hex."""
+        self._log.add_all(writer, numbers, digests)
+        self._count(len(seqs), min(seqs), max(seqs))
+
+    def _count(self, events: int, first: int, last: int) -> None:
+        self._events += events
+        self._first_seq = first if self._first_seq is None else min(first, self._first_seq)
+        self._last_seq = last if self._last_seq is None else max(last, self._last_seq)
 
     def hear(self, event: Event) -> None:
         """Read what an event says, in order of ``seq``; of most types it is nothing (`HEARD`)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workbench import hashing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _BYTES = 32
 
@@ -34,6 +34,11 @@ class LogRoot:
         """Add an event by its writer, that one's own number, and its digest."""
         self._numbers[writer].append(number)
         self._digests[writer] += bytes.fromhex(digest)
+
+    def add_all(self, writer: str, numbers: Iterable[int], digests: Iterable[str]) -> None:
+        """Add events of one writer, whose digests are sha-256 in hex."""
+        self._numbers[writer].extend(numbers)
+        self._digests[writer] += bytes.fromhex("".join(digests))
 
     @property
     def root(self) -> str:

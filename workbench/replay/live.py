@@ -7,11 +7,14 @@ reached, and nothing of it counts as exact.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from workbench import hashing
 from workbench.replay import divergence as d
 from workbench.replay import guard
+from workbench.replay.compared import outcome_changes
 from workbench.replay.gate import Purse
 
 if TYPE_CHECKING:
@@ -21,19 +24,44 @@ if TYPE_CHECKING:
     from workbench.replay.engine import Question
     from workbench.replay.gate import Gate
     from workbench.replay.policy import Budget
+    from workbench.replay.session import ReplaySession
 
 
 class Live:
-    """Begins and ends live calls, and knows which of their answers stand for which."""
+    """Begins and ends the live calls of a session; knows which answers stand for which."""
 
-    def __init__(self, gate: Gate, budget: Budget) -> None:
+    def __init__(self, session: ReplaySession, gate: Gate, budget: Budget) -> None:
+        self._session = session
         self.gate = gate
         self.purse = Purse(budget)
         self.began = False
         self._open: dict[str, RecordedCall | None] = {}
         self._stands_for: dict[str, str] = {}
 
-    def refusal(self, asked: Question, own: str) -> d.Divergence | None:
+    def go(self, asked: Question, opened: Opened, *, stood_for: RecordedCall | None) -> None:
+        """Let a call be made, or stop; the one in whose place it is made counts as consumed.
+
+        Raises
+        ------
+        ReplayStopped
+            It may not be made.
+        """
+        session = self._session
+        refused = self._refusal(asked, opened.asked.effect)
+        if refused is not None:
+            here = session.recorded(opened)
+            session.note(replace(refused, seq=here.seq if here else None))
+            session.abandon(opened, "refused", "live")
+            session.stopped = True
+            raise d.ReplayStopped
+        taken = None if stood_for is None else session.engine.take(stood_for, "live")
+        call = taken.call if taken else None
+        self._begin(opened, call)
+        session.improvised = True
+        opened.labels = session.labels("live", "live")
+        session.log(opened, "live", call)
+
+    def _refusal(self, asked: Question, own: str) -> d.Divergence | None:
         """Return why a call may not be made, or None where it may."""
         effect = self.gate.effect(asked.name, own)
         told = {"name": asked.name, "effect": effect, "request": asked.request}
@@ -57,8 +85,7 @@ class Live:
             )
         return None
 
-    def begin(self, opened: Opened, stood_for: RecordedCall | None) -> None:
-        """Let a call be made; ``stood_for`` is the recorded one in whose place it is."""
+    def _begin(self, opened: Opened, stood_for: RecordedCall | None) -> None:
         self.began = True
         self.purse.take()
         opened.asked.effect = self.gate.effect(opened.asked.name, opened.asked.effect)  # type: ignore[assignment] # a word of the schema
@@ -69,19 +96,27 @@ class Live:
         """Say whether a call was made live and has not come back yet."""
         return opened.step_id in self._open
 
-    def ended(self, opened: Opened, came: outcomes.Came, took_s: float) -> RecordedCall | None:
-        """Count what a call used; return the recorded one in whose place it was made."""
+    def ended(self, opened: Opened, came: outcomes.Came) -> None:
+        """Count what a call used, and tell how what it gave differs from what was recorded."""
         guard.revoke(opened)
-        recorded = self._open.pop(opened.step_id)
-        asked = opened.asked
-        self.purse.spend(asked.kind, asked.name, usd=came.tokens.get("cost_usd"), seconds=took_s)
-        return recorded
+        call, asked = self._open.pop(opened.step_id), opened.asked
+        usd, seconds = came.tokens.get("cost_usd"), perf_counter() - opened.started
+        self.purse.spend(asked.kind, asked.name, usd=usd, seconds=seconds)
+        if call is not None:
+            self._compare(opened, came, call)
 
-    def stands_for(self, came: outcomes.Came, recorded: dict[str, Any] | None) -> None:
-        """Note that a live message came in the place of a recorded one."""
-        mine, theirs = (came.outcome or {}).get("message"), (recorded or {}).get("message")
+    def _compare(self, opened: Opened, came: outcomes.Came, call: RecordedCall) -> None:
+        session = self._session
+        mine, theirs = (came.outcome or {}).get("message"), (call.outcome or {}).get("message")
         if mine is not None and theirs is not None and mine != theirs:
             self._stands_for[mine] = theirs
+        told = session.question(opened)
+        if told.signature != call.signature:
+            session.note(session.engine.changed(told, call))
+            return
+        found = outcome_changes(call, came, session.recording.bodies)
+        if found is not None:
+            session.note(found)
 
     def as_recorded(self, kind: str, name: str, request: dict[str, Any]) -> Recorded | None:
         """Return a request with recorded messages in the place of live ones; None if it has none.

@@ -15,18 +15,38 @@ if TYPE_CHECKING:
 
     from workbench.capture.session import Opened
     from workbench.recording import RecordedCall
+    from workbench.replay.divergence import Divergence
     from workbench.replay.engine import Question
+    from workbench.replay.session import ReplaySession
     from workbench.replay.simulate import Abstained, Simulator
 
 
 class Plausible:
     """Asks a simulator, and has its provenance written with each call that it answered."""
 
-    def __init__(self, simulator: Simulator | None) -> None:
+    def __init__(self, session: ReplaySession, simulator: Simulator | None) -> None:
+        self._session = session
         self._simulator = simulator
         self._provenance: dict[str, dict[str, Any]] = {}
 
-    def answer(
+    def answer(self, asked: Question, opened: Opened) -> Divergence | None:
+        """Answer a call with what is plausible; return why nothing is."""
+        session = self._session
+        here = session.recorded(opened)
+        found = self._asked(asked, opened, here)
+        if not isinstance(found, Answer):
+            return _abstained(asked, here, found)
+        stood_for = session.in_place_of(asked)
+        if stood_for is not None:  # nobody waits for it any more, and nothing of it was given
+            session.engine.take(stood_for, "simulated")
+        session.improvised = True
+        opened.answer = found
+        opened.labels = session.labels("simulated", "simulated")
+        session.log(opened, "simulated", None)
+        session.turns.asked()
+        return None
+
+    def _asked(
         self, asked: Question, opened: Opened, here: RecordedCall | None
     ) -> Answer | Abstained:
         """Return a plausible answer, or why there is none; ``here`` is what was recorded there."""
@@ -43,13 +63,20 @@ class Plausible:
         status = "error" if found.exception else "ok"
         return Answer(came=came, level="simulated", status=status, source=person)
 
-    def annotation(self, opened: Opened) -> bytes | None:
-        """Return the body of the event that says where a call's answer is from, once."""
+    def told(self, opened: Opened) -> None:
+        """Write, behind the start of a call, where its answer is from."""
         found = self._provenance.pop(opened.step_id, None)
-        return None if found is None else hashing.dumps({"label": "simulated", "value": found})
+        if found is not None:
+            self._session.journal.put(
+                "annotated",
+                payload=hashing.dumps({"label": "simulated", "value": found}),
+                step_id=opened.step_id,
+                lane=opened.lane,
+                **self._session.labels("simulated", "simulated"),
+            )
 
 
-def abstained(asked: Question, here: RecordedCall | None, found: Abstained) -> d.Divergence:
+def _abstained(asked: Question, here: RecordedCall | None, found: Abstained) -> Divergence:
     """Say that nothing simulates a call."""
     return d.Divergence(
         kind="extra_call",

@@ -1,25 +1,23 @@
-"""A session that answers from a recording, and makes no call but those its policy lets live."""
+"""A session that answers calls from a recording, as its policy says."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from workbench.capture import humans, outcomes
-from workbench.capture.session import Answer, Opened, Session
+from workbench.capture.session import Answer, Opened
 from workbench.errors import CallMissed
 from workbench.replay import divergence as d
-from workbench.replay import frozen, given, plausible, savers, turns
+from workbench.replay import frozen, given, savers, turns
 from workbench.replay.answers import Answered, Answers
-from workbench.replay.compared import outcome_changes
 from workbench.replay.engine import Engine, Match, Question
 from workbench.replay.gate import Gate
 from workbench.replay.live import Live
 from workbench.replay.plausible import Plausible
 from workbench.replay.policy import Policy
 from workbench.replay.redacting import as_recorded, received
+from workbench.replay.telling import TellingSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,15 +41,11 @@ _MOST_BEHIND = 10_000  # calls
 _IMPROVISED = frozenset({"kin", "simulated", "live"})
 
 
-class ReplaySession(Session):
-    """Answers calls as a policy says; stops the agent at a difference, or collects it.
+class ReplaySession(TellingSession):
+    """Answers calls as a policy says.
 
     ``kin`` gives calls of other runs, where a cached call finds none in its own.
     """
-
-    replaying = True
-    # a fork with an edit is not meant to end as its source did
-    edited = False
 
     def __init__(
         self,
@@ -67,26 +61,19 @@ class ReplaySession(Session):
         normalise: Mapping[str, Normalise] | None = None,
         simulate: Simulator | None = None,
     ) -> None:
-        super().__init__(journal)
+        super().__init__(journal, Engine(recording, normalise=normalise), collect=collect)
         journal.redaction.wants(redact)
         self._redactions = [*as_recorded(recording, redact)]
-        self.recording = recording
         self.policy = policy
         self._exact = policy.mode == "exact" and not policy.overrides
-        self.collect = collect
-        self.engine = Engine(recording, normalise=normalise)
-        self.live = Live(Gate(effects, recording), policy.budget)
+        self.live = Live(self, Gate(effects, recording), policy.budget)
         self.improvised = False
-        self.plausible = Plausible(simulate)
+        self.plausible = Plausible(self, simulate)
         self._kin = kin
         self.turns = turns.of(self, order)
         self.clock = frozen.clock_of(recording)
         self.world = recording.world
-        self.divergences: list[Divergence] = []
         self.answered = Answers()
-        self.stopped = False
-        self.cancelled_by: Exception | None = None
-        self._told: set[str] = set()
         self._savers: dict[int, Any] = {}
         self._caches: dict[int, Any] = {}
         self._saver_lock = threading.Lock()
@@ -108,25 +95,25 @@ class ReplaySession(Session):
         if len(self.answered) % _MOST_BEHIND == _MOST_BEHIND - 1:
             self.journal.settle()  # calls are answered faster than they are written
         with self.lock:
-            self._refuse_when_stopped()
+            self.refuse_when_stopped()
             if self._redactions:
                 opened.asked = self._redacted(opened)
             match = self._at_once(opened)
             if match is not None:
                 self._accept(opened, match, "exact")
                 return
-            question = self._question(opened)
+            question = self.question(opened)
             mode = self.policy.mode_of(question.kind, question.name, question.lane)
             if mode == "live":
-                self._go_live(question, opened, stood_for=self._in_place_of(question))
+                self.live.go(question, opened, stood_for=self.in_place_of(question))
                 return
             if mode == "simulated":
-                abstained = self._simulate(question, opened)
+                abstained = self.plausible.answer(question, opened)
                 if abstained is not None:
                     self._miss(question, opened, mode, abstained)
                 return
             match = self._matched(question, opened, mode)
-            self._tell_failed(question)
+            self.tell_failed(question)
             if match is not None:
                 self._accept(opened, match, mode)
             else:
@@ -141,7 +128,7 @@ class ReplaySession(Session):
             return None
         return self.engine.at_once(opened.lane, opened.ordinal, opened.asked.signature)
 
-    def _question(self, opened: Opened) -> Question:
+    def question(self, opened: Opened) -> Question:
         """Return what is asked, with recorded messages in the place of live ones."""
         asked = opened.asked
         request, signature = asked.request, asked.signature
@@ -174,23 +161,6 @@ class ReplaySession(Session):
         """Return an event's body as it would have been recorded."""
         return self._redactions[0].body(event_type, body) if self._redactions else body
 
-    def _tell_failed(self, question: Question) -> None:
-        """Note once that a normaliser raised: the call was matched as if it had found nothing."""
-        failed = self.engine.failed.get(question.name)
-        if failed is not None and question.name not in self._told:
-            self._told.add(question.name)
-            self.note(
-                d.Divergence(
-                    kind="normaliser_failed",
-                    seq=None,
-                    lane=question.lane,
-                    expected=None,
-                    actual={"kind": question.kind, "name": question.name},
-                    cause=f"the normaliser of {question.kind} {question.name} raised {failed}",
-                    fix="a normaliser must take every request that was recorded",
-                )
-            )
-
     def _matched(self, question: Question, opened: Opened, mode: Mode) -> Match | None:
         if mode == "exact":
             sound = question.order == "declared" and not question.drifted
@@ -213,19 +183,19 @@ class ReplaySession(Session):
         ``abstained`` says why nothing simulates it, where that was asked for.
         """
         missed = "fail" if mode == "exact" else self.policy.on_miss
-        self._tell(abstained or self.engine.explain(question), asked=question)
+        self.tell(abstained or self.engine.explain(question), asked=question)
         if missed == "live":
-            self._go_live(question, opened, stood_for=None)
+            self.live.go(question, opened, stood_for=None)
             return
         if missed == "error":
-            self._abandon(opened, "miss", mode)
+            self.abandon(opened, "miss", mode)
             raise CallMissed(
                 f"{question.kind} {question.name} was not recorded with this request",
                 where=f"call {question.ordinal} of lane {question.lane}",
                 hint="the replay was told to raise this where nothing answers (on_miss)",
             )
         if missed == "simulate" and abstained is None:
-            abstained = self._simulate(question, opened)
+            abstained = self.plausible.answer(question, opened)
             if abstained is None:
                 return
             self.note(abstained)
@@ -237,7 +207,7 @@ class ReplaySession(Session):
             found = self._recovered(question)
             if found is not None:
                 return found
-        self._abandon(opened, "miss", mode)
+        self.abandon(opened, "miss", mode)
         self.stopped = True
         raise d.ReplayStopped
 
@@ -248,92 +218,30 @@ class ReplaySession(Session):
         here = self.engine.fitting(question)
         return None if here is None else self.engine.take(here, "miss")
 
-    # ---- simulated calls
-
-    def _simulate(self, question: Question, opened: Opened) -> Divergence | None:
-        """Answer a call with what is plausible; return why nothing is."""
-        here = self._recorded(opened)
-        found = self.plausible.answer(question, opened, here)
-        if not isinstance(found, Answer):
-            return plausible.abstained(question, here, found)
-        stood_for = self._in_place_of(question)
-        if stood_for is not None:  # nobody waits for it any more, and nothing of it was given
-            self.engine.take(stood_for, "simulated")
-        self.improvised = True
-        opened.answer = found
-        opened.labels = self.labels("simulated", "simulated")
-        self._log(opened, "simulated", None)
-        self.turns.asked()
-        return None
-
-    def _write_start(self, opened: Opened) -> None:
-        super()._write_start(opened)
-        told = self.plausible.annotation(opened)
-        if told is not None:
-            self.journal.put(
-                "annotated",
-                payload=told,
-                step_id=opened.step_id,
-                lane=opened.lane,
-                **self.labels("simulated", "simulated"),
-            )
-
-    # ---- live calls
-
-    def _go_live(
-        self, question: Question, opened: Opened, *, stood_for: RecordedCall | None
-    ) -> None:
-        """Let a call be made; the one in whose place it is counts as consumed."""
-        refused = self.live.refusal(question, opened.asked.effect)
-        if refused is not None:
-            here = self._recorded(opened)
-            self.note(replace(refused, seq=here.seq if here else None))
-            self._abandon(opened, "refused", "live")
-            self.stopped = True
-            raise d.ReplayStopped
-        taken = None if stood_for is None else self.engine.take(stood_for, "live")
-        self.live.begin(opened, taken.call if taken else None)
-        self.improvised = True
-        opened.labels = self.labels("live", "live")
-        self._log(opened, "live", taken.call if taken else None)
-
-    def _in_place_of(self, question: Question) -> RecordedCall | None:
+    def in_place_of(self, question: Question) -> RecordedCall | None:
         """Return the recorded call at a question's position, if it asks the same of the same."""
         here = self.recording.at(question.lane, question.ordinal)
         alike = here is not None and (here.kind, here.name) == (question.kind, question.name)
         return here if alike else None
 
+    # ---- answers
+
     def write_end(self, opened: Opened, came: outcomes.Came, *, status: str) -> None:
         """Write the end of a call; what a live one gave is compared with what was recorded."""
         if self.live.is_open(opened):
             with self.lock:
-                self._compare(opened, came)
+                self.live.ended(opened, came)
         super().write_end(opened, came, status=status)
         self.turns.ended(opened)  # others may have waited for it
         if self.clock is not None and opened.answer is not None and opened.answer.source:
             self.clock.answered(opened.answer.source)
 
-    def _compare(self, opened: Opened, came: outcomes.Came) -> None:
-        call = self.live.ended(opened, came, perf_counter() - opened.started)
-        if call is None:
-            return
-        self.live.stands_for(came, call.outcome)
-        told = self._question(opened)
-        if told.signature != call.signature:
-            self.note(self.engine.changed(told, call))
-            return
-        found = outcome_changes(call, came, self.recording.bodies)
-        if found is not None:
-            self.note(found)
-
-    # ---- answers
-
-    def _abandon(self, opened: Opened, level: str, mode: Mode) -> None:
+    def abandon(self, opened: Opened, level: str, mode: Mode) -> None:
         """Write a call that got no answer."""
         opened.labels = self.labels(level, mode)
         self._write_start(opened)
         self.write_end(opened, outcomes.Came(), status="cancelled")
-        self._log(opened, level, None)
+        self.log(opened, level, None)
 
     def _accept(self, opened: Opened, match: Match, mode: Mode) -> None:
         level = match.level
@@ -342,10 +250,10 @@ class ReplaySession(Session):
         self.improvised = self.improvised or level in _IMPROVISED
         opened.answer = self.answer_of(opened, match)
         opened.labels = self.labels(level, mode)
-        self._log(opened, level, match.call, match.run_id)
+        self.log(opened, level, match.call, match.run_id)
         self.turns.asked()
         if level != "miss" and (match.call.pieces is not None) != opened.streams:
-            self._note_stream(opened, match.call)
+            self.tell_stream(opened, match.call)
 
     def answer_of(self, opened: Opened, match: Match) -> Answer:
         """Return a recorded outcome as an answer, addressed to the call that asks."""
@@ -375,9 +283,10 @@ class ReplaySession(Session):
         """Return by what a call was asked to be answered."""
         return self.policy.mode_of(answered.kind, answered.name, answered.lane)
 
-    def _log(
+    def log(
         self, opened: Opened, level: str, call: RecordedCall | None, run_id: str | None = None
     ) -> None:
+        """Keep how a call was answered."""
         self.answered.append(
             Answered(
                 lane=opened.lane,
@@ -390,6 +299,10 @@ class ReplaySession(Session):
                 source_run_id=run_id,
             )
         )
+
+    def _write_start(self, opened: Opened) -> None:
+        super()._write_start(opened)
+        self.plausible.told(opened)
 
     # ---- in turn
 
@@ -405,45 +318,7 @@ class ReplaySession(Session):
         """Let other tasks have their turn before the next pieces of a stream."""
         await self.turns.wait_for_piece(opened)
 
-    # ---- differences
-
-    def note(self, found: Divergence) -> None:
-        """Keep a difference."""
-        with self.lock:
-            self.divergences.append(found)
-
-    def cancel(self, why: Exception) -> None:
-        """End the agent's code at its next call, for a reason that is none of its own."""
-        self.cancelled_by = why
-        self.stopped = True
-
-    def _refuse_when_stopped(self) -> None:
-        if self.stopped:
-            raise d.ReplayStopped
-
-    def stop(self, found: Divergence) -> None:
-        """Keep a difference and end the agent's code, unless all are to be collected."""
-        self._tell(found)
-        if not self.collect:
-            self.stopped = True
-            raise d.ReplayStopped
-
-    def end(self, found: Divergence) -> None:
-        """Keep a difference after which nothing recorded could be given: nothing goes on then."""
-        self._tell(found)
-        self.stopped = True
-
-    def _tell(self, found: Divergence, *, asked: Question | None = None) -> None:
-        """Keep a difference behind those of calls that were passed over before, unnoticed."""
-        with self.lock:
-            earlier = self.engine.left_over(asked)
-            self.divergences += [*([] if self.edited else earlier), found]
-
-    def _note_stream(self, opened: Opened, call: RecordedCall) -> None:
-        was, now = ("streamed", "whole") if call.pieces is not None else ("whole", "streamed")
-        self.stop(
-            _stream_divergence(opened, call.seq, f"the answer was {was} and is asked for {now}")
-        )
+    # ---- what else of a recording stands for the agent's own
 
     def ask_within(self, opened: Opened) -> None:
         """Ask again what an answered call asked a person, where that is why it was left."""
@@ -455,57 +330,6 @@ class ReplaySession(Session):
             while_it_ran = call.seq < asked.seq < (call.ended_seq or call.seq)
             if asked.kind == "human" and while_it_ran:
                 humans.ask_again(self, asked)
-
-    def own_value(self, name: str, *, found: bool) -> None:
-        """Note that a variable's value is not the recorded one, which nobody kept."""
-        given = "this process's own value" if found else "a placeholder: it is not set here"
-        self.note(
-            d.Divergence(
-                kind="own_value",
-                seq=None,
-                lane=None,
-                expected=None,
-                actual={"kind": "env", "name": name},
-                cause=f"env {name} was recorded as a placeholder, and is {given}",
-                fix="set it to what it was, or record it: wb.env(…, secret=False)",
-            )
-        )
-
-    def past_end(self, opened: Opened) -> None:
-        """Stop a reader that wants more of a cancelled stream than came of it."""
-        call = self._recorded(opened)
-        self.stop(
-            _stream_divergence(
-                opened,
-                call.seq if call else None,
-                "the stream is read further than it was recorded",
-            )
-        )
-
-    def left_early(self, opened: Opened) -> None:
-        """Note a reader that left a stream before its recorded end."""
-        call = self._recorded(opened)
-        self.note(
-            _stream_divergence(
-                opened, call.seq if call else None, "the stream is left before its recorded end"
-            )
-        )
-
-    def _recorded(self, opened: Opened) -> RecordedCall | None:
-        return self.recording.at(opened.lane, opened.ordinal)
-
-    def gap(self, kind: str, name: str | None, *, reason: str) -> None:
-        """End an exact replay where something starts without an answered call."""
-        super().gap(kind, name, reason=reason)
-        self.end(_gap(kind, name, None, reason))
-        raise d.ReplayStopped
-
-    def refused_outside(self, event: str, ours: bool) -> None:  # noqa: FBT001 - a fact of the event
-        """Note that something tried to connect or to start a process."""
-        where = "the agent's own code" if ours else "another thread"
-        self.end(_gap("network", event, None, f"{where} tried it outside a recorded call"))
-        if ours:
-            raise d.ReplayStopped
 
     def handed_over(self, future: Future[Any], lane: str) -> None:
         """Keep a job that has not begun from being cancelled while its calls are expected.
@@ -534,34 +358,6 @@ class ReplaySession(Session):
         """Return the fresh cache that stands for a graph's own."""
         with self._saver_lock:
             return savers.cache_for(self._caches, cache)
-
-    def lost_call(self, name: str) -> None:
-        """Note a call from code that lost its session."""
-        self.end(_gap("unknown", name, None, "it was called from code that lost its session"))
-
-
-def _stream_divergence(opened: Opened, seq: int | None, cause: str) -> Divergence:
-    return d.Divergence(
-        kind="stream_shape",
-        seq=seq,
-        lane=opened.lane,
-        expected=None,
-        actual={"name": opened.asked.name, "ordinal": opened.ordinal},
-        cause=cause,
-        fix="read the answer as it was read when the run was recorded",
-    )
-
-
-def _gap(kind: str, name: str | None, lane: str | None, reason: str) -> Divergence:
-    return d.Divergence(
-        kind="capture_gap",
-        seq=None,
-        lane=lane,
-        expected=None,
-        actual={"kind": kind, "name": name},
-        cause=f"{kind} {name} crossed the boundary unrecorded: {reason}",
-        fix="call it through its public entry, inside the recorded agent",
-    )
 
 
 def from_options(journal: Journal, recording: Recording, options: dict[str, Any]) -> ReplaySession:
