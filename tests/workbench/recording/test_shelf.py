@@ -43,7 +43,7 @@ def test_many_threads_may_read_at_once():
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_no_room_is_told_with_what_to_do(monkeypatch):
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("wb"))
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("wb"))  # noqa: SIM115 - the shelf closes it
     shelf = Shelf(in_memory=10)
     with pytest.raises(errors.Unavailable, match="no room") as caught:
         shelf.put(b"more than ten bytes")
