@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -119,16 +120,22 @@ async def _astreamed(target: Any, call: RootCall, config: Any, ended: Ended) -> 
 
 
 def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a coroutine to its end, beside a loop that already runs in this thread if need be."""
+    """Run a coroutine to its end, beside a loop that already runs in this thread if need be.
+
+    An interrupt (Ctrl-C) cancels it, and is raised when it has ended; a second one at once.
+    """
+    begun: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []
 
     async def main() -> Any:
+        cancel = asyncio.current_task().cancel  # type: ignore[union-attr] # it runs this
+        begun.append((asyncio.get_running_loop(), cancel))
         return await make()
 
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(main())
-    context, box = contextvars.copy_context(), Ended()
+    context, box, over = contextvars.copy_context(), Ended(), threading.Event()
 
     def work() -> None:
         try:
@@ -136,10 +143,22 @@ def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
             box.output = context.run(asyncio.run, main())
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             box.error = error
+        finally:
+            over.set()
 
     thread = threading.Thread(target=work, name="agent-root")
     thread.start()
-    thread.join()
+    try:
+        over.wait()  # a join that is interrupted would take the thread for ended
+    except KeyboardInterrupt:  # only the thread that waits gets it
+        for loop, cancel in begun:
+            with suppress(RuntimeError):  # it ended just now
+                loop.call_soon_threadsafe(cancel)
+        over.wait()
+        raise
+    finally:
+        if over.is_set():
+            thread.join()
     if box.error is not None:
         raise box.error
     return box.output
