@@ -1,13 +1,14 @@
-"""An agent of a notebook: it goes on when a test lets it, and then tries to connect by itself."""
+"""An agent of a notebook: it goes on when a file is there, and then tries to connect by itself."""
 
 import asyncio
 import socket
 import threading
+from pathlib import Path
 
 import workbench as wb
 
-GATE = threading.Event()
 WAITS = threading.Event()
+_pause = threading.Event()
 
 
 @wb.tool
@@ -22,15 +23,21 @@ def connect(port):
         return "connected"
 
 
-async def agent(port):
+def is_open(gate):
+    """Say, a little later, whether the gate is open."""
+    _pause.wait(0.05)
+    return gate.exists()
+
+
+async def agent(given):
     """Look a number up, wait, look another up, and try to connect."""
     found = [looked_up(1)]
     WAITS.set()
-    while not GATE.is_set():
-        await asyncio.to_thread(GATE.wait, 0.05)
+    while not await asyncio.to_thread(is_open, Path(given["gate"])):
+        pass
     found.append(looked_up(2))
     try:
-        found.append(connect(port))
+        found.append(connect(given["port"]))
     except Exception as error:  # noqa: BLE001 - an agent that swallows everything
         found.append(repr(error))
     return found
