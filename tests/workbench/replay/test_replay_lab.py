@@ -1,4 +1,4 @@
-"""A guarded replay in JupyterLab: widgets, our client and the kernel go on, the agent is refused."""
+"""A guarded replay in JupyterLab: bar, client and interrupts work, the agent is refused."""
 
 import time
 from pathlib import Path
@@ -9,46 +9,41 @@ import pytest
 pytestmark = pytest.mark.ui
 HERE = Path(__file__).parent
 
-FIRST = """import socket, sys, threading, time
-sys.path.append({here!r})
-import ipywidgets
+FIRST = """import socket, sys, threading
+from pathlib import Path
+sys.path += [{here!r}, {widgets!r}]
 import notebook_agents as agents
+import runs
 import workbench as wb
 from workbench import ours
 from workbench.store import connect
+from workbench.widgets import timeline
 
-store = connect({url!r}, {key!r})
+store, gate = connect({url!r}, {key!r}), Path({gate!r})
 server = socket.create_server(("127.0.0.1", 0))
 port = server.getsockname()[1]
-agents.GATE.set()
-run = wb.record(store, agents.agent, port)
-agents.GATE.clear()
+gate.touch()
+run = wb.record(store, agents.agent, {{"port": port, "gate": str(gate)}})
+gate.unlink()
 agents.WAITS.clear()
-said, seen = ipywidgets.Label("silent"), []
-slider = ipywidgets.IntSlider(0, 0, 100)
-
-def hear(change):
-    said.value = f"heard {{change['new']}}"
-    if change["new"] >= 50:
-        agents.GATE.set()
-
-slider.observe(hear, "value")
+seen, heard = [], []
 
 def watch():
     agents.WAITS.wait()
-    with connect({url!r}, {key!r}) as other:  # a connection of its own, while it is guarded
+    with connect({url!r}, {key!r}) as other:  # it connects anew
         seen.append(other.runs().height)
 
 ours.started(watch, name="watch")
-display(slider, said)
-run.timeline()"""
+view = timeline(runs.batch(100_000))  # asks the kernel
+view.on_msg(lambda _, content, buffers: heard.append(content["ask"]))
+view"""
 REPLAY = "result = wb.replay(run, agents.agent)\n'replayed'"
 AFTER = "agents.connect(port)"
 
 INTERRUPTED = """try:
     wb.replay(run, agents.agent)
-finally:
-    ended = [one.name for one in threading.enumerate() if one.name == "agent-root"]"""
+except KeyboardInterrupt:
+    print("interrupted,", [one.name for one in threading.enumerate() if one.name == "agent-root"])"""
 
 
 def notebook(lab, name, cells):
@@ -60,14 +55,18 @@ def notebook(lab, name, cells):
 
 
 @pytest.fixture
-def opened(lab, lab_page, server):
+def opened(lab, lab_page, server, tmp_path):
     """Open a notebook of the first cell and others, run the first, and begin the others."""
 
     def begin(name, *cells):
-        first = FIRST.format(here=str(HERE), url=server.url, key=server.api_key)
+        own = {"url": server.url, "key": server.api_key, "gate": str(tmp_path / "gate")}
+        first = FIRST.format(here=str(HERE), widgets=str(HERE.parent / "widgets"), **own)
         notebook(lab, name, [first, *cells])
         lab.open(lab_page, name)
-        lab.run_all(lab_page)
+        lab.command(lab_page, "notebook:run-cell-and-select-next")
+        foot = "() => document.querySelector('.wb-timeline .foot .muted')"
+        lab_page.wait_for_function(foot)  # widgets are answered before the kernel is busy
+        lab_page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-below'); }")
         output(lab, lab_page, 1, "of 2 calls")
         return lab_page
 
@@ -78,13 +77,6 @@ def told(page, text):
     page.wait_for_function(
         "text => document.querySelector('.jp-NotebookPanel').textContent.includes(text)", arg=text
     )
-
-
-def slide(page, presses, key="ArrowRight"):
-    handle = page.locator(".noUi-handle").first
-    handle.focus()
-    for _ in range(presses):
-        page.keyboard.press(key)
 
 
 def outputs(lab, page, cell):
@@ -103,27 +95,27 @@ def output(lab, page, cell, wanted):
     pytest.fail(f"cell {cell} never said {wanted!r}: {found}")
 
 
-def test_widgets_and_client_go_on_while_the_agent_is_refused(lab, opened, tmp_path):
+def test_bar_and_client_go_on_while_the_agent_is_refused(lab, opened, tmp_path):
     page = opened("guarded.ipynb", REPLAY, AFTER)
-    page.screenshot(path=tmp_path / "light.png")
-    lab.theme(page, "JupyterLab Dark")
-    page.screenshot(path=tmp_path / "dark.png")
-    lab.theme(page, "JupyterLab Light")
-    slide(page, 3)
-    told(page, "heard 3")
     page.locator(".wb-timeline .plot").focus()
     page.keyboard.press("End")
-    page.wait_for_selector(".wb-timeline .sel b", timeout=20_000)
     told(page, "1 of 2 calls")
-    slide(page, 1, "End")
+    for theme in ("Light", "Dark"):
+        lab.theme(page, f"JupyterLab {theme}")
+        page.locator(".jp-OutputArea progress").scroll_into_view_if_needed()
+        page.wait_for_timeout(800)
+        page.screenshot(path=tmp_path / f"{theme}.png")
+    lab.theme(page, "JupyterLab Light")
+    (tmp_path / "gate").touch()
     output(lab, page, 1, "replayed")
     output(lab, page, 2, "connected")
+    page.wait_for_selector(".wb-timeline .sel b")
     assert "of 2 calls" not in str(outputs(lab, page, 1))
     page.screenshot(path=tmp_path / "after.png")
-    assert lab.evaluate(page, "print(seen)") == "[2]"
+    assert lab.evaluate(page, "print(seen, 'go' in heard)") == "[2] True"
     assert lab.evaluate(page, "print(run.output[-1])") == "connected"
     found = lab.evaluate(page, "print([(d.kind, d.actual['name']) for d in result.divergences])")
-    assert found == "[('capture_gap', 'socket.connect')]"
+    assert found == "[('capture_gap', 'socket.getaddrinfo')]"
     assert lab.evaluate(page, "print(result.identical, result.run.status)") == "False diverged"
     assert page.problems == []
 
@@ -131,9 +123,8 @@ def test_widgets_and_client_go_on_while_the_agent_is_refused(lab, opened, tmp_pa
 def test_an_interrupt_ends_the_replay_its_agent_and_its_guard(lab, opened):
     page = opened("interrupted.ipynb", INTERRUPTED)
     page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
-    output(lab, page, 1, "KeyboardInterrupt")
+    assert "interrupted, []" in output(lab, page, 1, "interrupted,")
     assert "of 2 calls" not in str(outputs(lab, page, 1))
-    assert lab.evaluate(page, "print(ended)") == "[]"
     assert lab.evaluate(page, "print(agents.connect(port))") == "connected"
     found = lab.evaluate(page, "print(store.runs(status='cancelled').height)")
     assert found == "1"
