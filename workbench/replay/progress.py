@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _TELL_S = 0.1
 _SILENT_S = 1.0
 _HTML = (
-    '<div style="display:flex;align-items:center;gap:0.75em;font-variant-numeric:tabular-nums">'
-    '<span>replay</span><progress value="{}" max="{}" style="width:16em"></progress>'
+    '<div style="display:flex;align-items:center;gap:0.75em;padding:0.25em 0.6em;'
+    'font-size:var(--jp-ui-font-size1,13px);font-variant-numeric:tabular-nums"><span>replay</span>'
+    '<progress value="{}" max="{}" '
+    'style="width:16em;accent-color:var(--jp-brand-color1,#1976d2)"></progress>'
     "<span>{}</span></div>"
 )
 
