@@ -213,7 +213,15 @@ class ReplaySession(Session):
         if found is None and self._kin is not None:
             effect = self.live.gate.effect(question.name, opened.asked.effect)
             found = self._kin(question, effect)
+            if found is not None:
+                self._passed_over(question)
         return found
+
+    def _passed_over(self, question: Question) -> None:
+        """Keep a request that was changed and is answered all the same, by no recorded call."""
+        here = self.recording.at(question.lane, question.ordinal)
+        if here is None or here.signature != question.signature:
+            self.engine.passed_over(question)
 
     def _miss(
         self,
@@ -273,6 +281,7 @@ class ReplaySession(Session):
         stood_for = self._in_place_of(question)
         if stood_for is not None:  # nobody waits for it any more, and nothing of it was given
             self.engine.take(stood_for, "simulated")
+        self._passed_over(question)
         self.improvised = True
         opened.answer = found
         opened.labels = self.labels("simulated", "simulated")
@@ -306,6 +315,8 @@ class ReplaySession(Session):
             self.stopped = True
             raise d.ReplayStopped
         taken = None if stood_for is None else self.engine.take(stood_for, "live")
+        if taken is None:  # what came is compared with nothing
+            self._passed_over(question)
         self.live.begin(opened, taken.call if taken else None)
         self.improvised = True
         opened.labels = self.labels("live", "live")
@@ -334,7 +345,7 @@ class ReplaySession(Session):
         self.live.stands_for(came, call.outcome)
         told = self._question(opened)
         if told.signature != call.signature:
-            self.note(self.engine.changed(told, call))
+            self._tell(self.engine.changed(told, call), asked=told)
             return
         found = outcome_changes(call, came, self.recording.bodies)
         if found is not None:
@@ -450,8 +461,8 @@ class ReplaySession(Session):
     def _tell(self, found: Divergence, *, asked: Question | None = None) -> None:
         """Keep a difference behind those of calls that were passed over before, unnoticed."""
         with self.lock:
-            earlier = self.engine.left_over(asked)
-            self.divergences += [*([] if self.edited else earlier), found]
+            earlier = [] if self.edited else self.engine.left_over(asked)
+            self.divergences += [*earlier, found]
 
     def _note_stream(self, opened: Opened, call: RecordedCall) -> None:
         was, now = ("streamed", "whole") if call.pieces is not None else ("whole", "streamed")
