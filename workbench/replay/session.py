@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     # (question, effect) → a call of another run
     Kindred = Callable[[Question, str], Match | None]
+
+T = TypeVar("T")
 
 _MOST_BEHIND = 10_000  # calls
 # answers of these levels were not given to this very request in the recorded run
@@ -210,12 +212,21 @@ class ReplaySession(Session):
             sound = question.order == "declared" and not question.drifted
             return self.engine.exact(question) if sound else None
         found = self.engine.cached(question)
-        if found is None and self._kin is not None:
+        kin = self._kin
+        if found is None and kin is not None:
             effect = self.live.gate.effect(question.name, opened.asked.effect)
-            found = self._kin(question, effect)
+            found = self._looked_up(lambda: kin(question, effect))
             if found is not None:
                 self._passed_over(question)
         return found
+
+    def _looked_up(self, look: Callable[[], T]) -> T:
+        """Return what is found beside the recording; a store that cannot be read is no miss."""
+        try:
+            return look()
+        except Exception as error:
+            self.cancel(error)  # raised where the replay was asked for, and not in the agent
+            raise d.ReplayStopped from error
 
     def _passed_over(self, question: Question) -> None:
         """Keep a request that was changed and is answered all the same, by no recorded call."""
@@ -275,7 +286,7 @@ class ReplaySession(Session):
     def _simulate(self, question: Question, opened: Opened) -> Divergence | None:
         """Answer a call with what is plausible; return why nothing is."""
         here = self._recorded(opened)
-        found = self.plausible.answer(question, opened, here)
+        found = self._looked_up(lambda: self.plausible.answer(question, opened, here))
         if not isinstance(found, Answer):
             return plausible.abstained(question, here, found)
         stood_for = self._in_place_of(question)
