@@ -99,6 +99,13 @@ def many(count):
     return sum(ask(number)["answer"] for number in range(count))
 
 
+def lingering(_):
+    """Take more than a second of real time, which no replay skips."""
+    found = ask(0)
+    threading.Event().wait(1.5)
+    return [found, ask(1)]
+
+
 @wb.call(effect="read")
 def order_of_a_set():
     return 1
