@@ -420,3 +420,36 @@ async def retried_side_by_side(_):
         return None
 
     return await asyncio.gather(*(retry(name) for name in "abc"))
+
+
+# ---- what nobody can order
+
+
+async def called_back(_):
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    loop.call_later(0.001, lambda: (ask("later"), done.set()))
+    await aask("now")
+    await done.wait()
+
+
+async def called_back_at_the_end(_):
+    done = asyncio.Event()
+    task = asyncio.create_task(aask("task"))
+    task.add_done_callback(lambda _: (ask("there"), done.set()))
+    await done.wait()
+
+
+async def tasks_of_a_callback(_):
+    loop = asyncio.get_running_loop()
+    made = loop.create_future()
+    loop.call_later(0.001, lambda: made.set_result(asyncio.create_task(aask("later"))))
+    await aask("now")
+    await (await made)
+
+
+def begun_by_a_pool(_):
+    with ThreadPoolExecutor(1, initializer=ask, initargs=("begin",)) as pool:
+        return pool.submit(ask, "job").result()
+
+
+BESIDE = (called_back, called_back_at_the_end, tasks_of_a_callback, begun_by_a_pool)
