@@ -92,3 +92,14 @@ def shut_down_in_a_hurry(_):
         jobs[1].result()
     pool.shutdown(cancel_futures=True)
     return jobs[0].result()["what"]
+
+
+ALL = (
+    cancelled,
+    out_of_time,
+    never_awaited,
+    a_group_that_fails,
+    interrupted_in_a_thread,
+    shut_down,
+    shut_down_in_a_hurry,
+)

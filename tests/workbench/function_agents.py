@@ -260,3 +260,13 @@ def talked_with(_):
         return said
 
     return [bare(), asyncio.run(abare())]
+
+
+ALL = (
+    of_all_sorts,
+    decorated_twice,
+    called_wrongly,
+    through_a_wrapper,
+    returned_by_a_generator,
+    left_and_broken_generators,
+)

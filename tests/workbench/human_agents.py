@@ -7,10 +7,11 @@ from typing import Annotated, TypedDict
 from graph_agents import State, find, given, graph
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
+from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from langgraph.types import Command, Send, interrupt
+from langgraph.types import CachePolicy, Command, Send, interrupt
 from pydantic import BaseModel
 from replay_agents import world
 
@@ -156,6 +157,14 @@ def only_computing():
     return graph(*nodes, edges=[(START, "compute"), ("compute", "after")])
 
 
+def with_a_cache():
+    """A node that a cache of the graph answers for, from its second run on."""
+    made = StateGraph(State)
+    made.add_node("before", before, cache_policy=CachePolicy(key_func=lambda _: "same"))
+    made.add_edge(START, "before")
+    return made.compile(cache=InMemoryCache())
+
+
 _own = approving()
 
 
@@ -174,3 +183,4 @@ people_side_by_side = side_by_side()
 form = by_a_form()
 turns = remembering()
 computing = only_computing()
+keeping = with_a_cache()

@@ -47,7 +47,7 @@ def taking(names):
 
 
 def stepping(_):
-    return [dict(piece) for piece in pieces()]
+    return [json.loads(json.dumps(piece)) for piece in pieces()]
 
 
 @wb.call(effect="read")

@@ -1,8 +1,10 @@
 """Agents with steps of every sort around their calls."""
 
 import asyncio
+import threading
 
 import replay_agents as agents
+from langgraph.graph import START, MessagesState, StateGraph
 
 import workbench as wb
 
@@ -55,3 +57,34 @@ def agent(_):
 
 async def collected(stream):
     return [piece async for piece in stream]
+
+
+def _node(state):
+    with wb.step("in the node"):
+        agents.ask("x")
+    return {}
+
+
+_builder = StateGraph(MessagesState)
+_builder.add_node("node", _node)
+_builder.add_edge(START, "node")
+_graph = _builder.compile()
+
+
+def around_a_graph(_):
+    with wb.step("around"):
+        _graph.invoke({"messages": []})
+
+
+def spawning(_, step=wb.step):
+    """Threads begun before, in and behind a step, or what is given in its place."""
+
+    def thread(word):
+        one = threading.Thread(target=agents.ask, args=(word,))
+        one.start()
+        one.join()
+
+    thread("before")
+    with step("spawning"):
+        thread("inside")
+    thread("after")

@@ -6,14 +6,12 @@ from collections import Counter
 
 import human_agents as agents
 import pytest
-from graph_agents import State, given
-from human_agents import approving, before, block, entered, thread
-from langgraph.graph import START, StateGraph
+from graph_agents import given
+from human_agents import approving, block, entered, thread
 from langgraph.types import Command, Interrupt, interrupt
 from shelf import Shelf
 
 import workbench as wb
-from workbench import errors
 from workbench.schema import parse_body
 
 RUNS = int(os.environ.get("WORKBENCH_LANE_RUNS", "15"))
@@ -177,21 +175,6 @@ def test_a_turn_of_a_conversation_replays_with_what_its_thread_held(shelf, world
     for turn in turns:
         replayed(turn, agent, world)
     assert len(agent.get_state(thread()).values["found"]) == 3, "the thread is left alone"
-
-
-def test_what_a_cache_held_before_the_run_is_told_and_refused(shelf, world):
-    from langgraph.cache.memory import InMemoryCache
-    from langgraph.types import CachePolicy
-
-    made = StateGraph(State)
-    made.add_node("before", before, cache_policy=CachePolicy(key_func=lambda _: "same"))
-    made.add_edge(START, "before")
-    agent = made.compile(cache=InMemoryCache())
-    replayed(wb.record(shelf, agent, given()), agent, world)
-    with pytest.warns(UserWarning, match="node before"):
-        again = wb.record(shelf, agent, given())
-    with pytest.raises(errors.RecordingIncomplete, match="cache before the run"):
-        wb.replay(again, agent)
 
 
 def test_a_node_tells_which_keys_of_the_state_it_changed(shelf, world):
