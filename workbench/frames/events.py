@@ -42,8 +42,9 @@ def _aware(at: datetime) -> datetime:
 
 
 def to_events(frame: pl.DataFrame) -> list[Event]:
-    """Return the rows of a frame with the columns `EVENTS` as events, in the order of the rows."""
-    given = [name for name in _FIELDS if frame[name].null_count() < len(frame)]
+    """Return the rows of a frame with columns of `EVENTS` as events, in the order of the rows."""
+    columns = [name for name in frame.columns if name in EVENTS]
+    given = [name for name in columns if frame[name].null_count() < len(frame)]
     return [_event(row) for row in frame.select(given).iter_rows(named=True)]
 
 

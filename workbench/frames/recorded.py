@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from workbench.schema import Event
 
 _AT_ONCE = 1_000
+# what a recording does not look at, and would take as long to read as the rest
+_UNHEARD = (
+    "attempt_of", "content_hash", "digest", "duration_ms", "match_level", "mode", "parent_step_id",
+    "received_at", "version",
+)  # fmt: skip
 
 
 def recorded(pages: Iterable[pl.DataFrame], bodies: Mapping[str, dict[str, Any]]) -> Recording:
@@ -44,9 +49,9 @@ def _are_sealed(page: pl.DataFrame) -> bool:
 
 
 def heard(pages: Iterable[pl.DataFrame]) -> Iterator[Event]:
-    """Give the events that say something to a recording."""
+    """Give the events that say something to a recording, with what it looks at of them."""
     root = (pl.col("event_type") == "step_started") & pl.col("name").str.starts_with(recording.ROOT)
     wanted = pl.col("event_type").is_in(list(recording.HEARD)) | root
     for page in pages:
-        for piece in page.filter(wanted).iter_slices(_AT_ONCE):
+        for piece in page.filter(wanted).drop(_UNHEARD).iter_slices(_AT_ONCE):
             yield from to_events(piece)
