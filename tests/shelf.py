@@ -44,8 +44,9 @@ class Shelf:
         sink = self._sinks[run_id]
         return frames.run_row(sink.header, self.events(run_id))
 
-    def events(self, run_id, *, after=0, limit=None, **wanted):
-        log = [event for event in self._sinks[run_id].log if (event.seq or 0) > after]
+    def events(self, run_id, *, after=None, limit=None, **wanted):
+        log = self._sinks[run_id].log
+        log = [event for event in log if after is None or event.seq > after]
         return frames.from_events(log[:limit])
 
     def bodies(self, run_id):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import polars as pl
 
 from workbench import hashing
 from workbench.frames.recorded import recorded
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def log_root(events: pl.DataFrame) -> str:
@@ -22,4 +19,5 @@ def content_root(events: pl.DataFrame) -> str:
 
     It holds no time, writer, id or mode.
     """
-    return recorded([events.sort("seq")], {}).content_root
+    said = events.filter(pl.col("event_type").is_in(["call_started", "call_ended", "chunk"]))
+    return recorded([said.sort("seq")], {}).content_root

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,7 @@ class Totals:
         self._duration_ms: float | None = None
         self._earliest: Any = None
         self._counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+        self._costs = array("d")
         self._delivered: Counter[str] = Counter()
         self._announced: dict[str, int] | None = None
         self._status: str | None = None
@@ -63,6 +66,8 @@ class Totals:
         moments = (self._earliest, events["started_at"].min())
         self._earliest = min((one for one in moments if one is not None), default=None)
         self._counts.update(_counted(events, free=self._free))
+        costs = events.filter(event_type="call_ended")["cost_usd"].drop_nulls()
+        self._costs.extend(costs.to_list())
         self._delivered.update(dict(events.group_by("writer").len().iter_rows()))
         if self._announced is None and len(events.filter(event_type="run_ended")):
             self._announced = root_body(events, "run_ended").get("writers") or {}
@@ -75,9 +80,11 @@ class Totals:
         said = msgspec.to_builtins(self._header)
         kept = {name: value for name, value in self._header.labels.items() if value is not None}
         said["labels"] = dumps(kept).decode()
+        cost = math.fsum(self._costs)  # the same in whatever pieces the events came
+        known = None if self._counts["unknown_cost_parts"] else cost
         row = said | self._times() | self._counts | self._state()
-        known = row["cost_known_usd"] if not row["unknown_cost_parts"] else None
-        return {name: {**row, "cost_usd": known}.get(name) for name in RUNS}
+        row |= {"cost_known_usd": cost, "cost_usd": known}
+        return {name: row.get(name) for name in RUNS}
 
     def _times(self) -> dict[str, Any]:
         begun, over = self._begun, self._over
@@ -106,7 +113,7 @@ def _first(events: pl.DataFrame, event_type: str, column: str) -> Any:
 
 _COUNTED = (
     "events", "steps", "calls", "model_calls", "tool_calls", "tool_errors", "errors",
-    "input_tokens", "output_tokens", "cost_known_usd", "unknown_cost_parts",
+    "input_tokens", "output_tokens", "unknown_cost_parts",
 )  # fmt: skip
 
 
@@ -124,7 +131,6 @@ def _counted(events: pl.DataFrame, *, free: bool) -> dict[str, Any]:
         errors=(event_type.is_in(["call_ended", "step_ended"]) & failed).sum(),
         input_tokens=pl.col("input_tokens").filter(ended).sum(),
         output_tokens=pl.col("output_tokens").filter(ended).sum(),
-        cost_known_usd=pl.col("cost_usd").filter(ended).sum(),
         unknown_cost_parts=(ended & _is_unknown(free=free)).sum(),
     ).row(0, named=True)
 

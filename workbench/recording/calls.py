@@ -116,12 +116,19 @@ class Calls(Sequence[RecordedCall]):
     def __getitem__(self, number: int | slice) -> RecordedCall | list[RecordedCall]:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
-        call = _decode(self._shelf[self._places[number]])
+        call = self._kept(number)
         if not sharing.is_folded(call.request):
             return call
         with self._one:
-            whole = self._unfolding.whole(call.step_id, call.request)
+            # what stands behind it was not known when it was read, and is not now
+            later = any(self._steps.get(one, -1) >= number for one in sharing.named(call.request))
+            unfolding = sharing.Unfolding() if later else self._unfolding
+            whole = unfolding.whole(call.step_id, call.request)
         return replace(call, request=whole)
+
+    def _kept(self, number: int) -> RecordedCall:
+        """Return a call with its request as it is written, which may name an earlier one."""
+        return _decode(self._shelf[self._places[number]])
 
     def __iter__(self) -> Iterator[RecordedCall]:
         return (self[number] for number in range(len(self)))
@@ -130,6 +137,10 @@ class Calls(Sequence[RecordedCall]):
         """Return the signature of a call."""
         begin = number * _BYTES
         return self._odd.get(number) or self._signatures[begin : begin + _BYTES].hex()
+
+    def outcome_hash(self, number: int) -> str:
+        """Return the hash of what came of a call."""
+        return self._kept(number).outcome_hash
 
     # ---- what is where
 
@@ -260,4 +271,4 @@ class Calls(Sequence[RecordedCall]):
         if number in self._open:
             found: dict[str, Any] = msgspec.json.decode(self._open[number])
             return found
-        return _decode(self._shelf[self._places[number]]).request
+        return self._kept(number).request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,12 +84,14 @@ class Reader:
         self._early: dict[str, Event] = {}
         self._pieces: dict[str, list[tuple[int, list[Any]]]] = defaultdict(list)
         self._indexes: dict[int, list[int]] = {}
+        self._late: dict[int, list[tuple[int, list[Any]]]] = defaultdict(list)
         self._chunks: list[tuple[int, Any]] = []
         self._problems: list[Problem] = []
         self._judged: list[Problem] = []
         self._beside: dict[str, Problem] = {}
         self._out_of_order: list[Problem] = []
         self._numbers: dict[tuple[str, str | None], int] = {}
+        self._lacks_messages = False
         self._roots = 1
         self._redaction: list[dict[str, Any]] = []
         self._redacted_later = 0
@@ -192,7 +195,7 @@ class Reader:
         else:
             whole = self._calls.whole(step_id, msgspec.json.decode(request))
         found = hashing.signature_of(kind=kind, name=name, request=whole)
-        is_signed = said in (None, found) or sharing.lacks_beginning(whole)
+        is_signed = not said or said == found or sharing.lacks_beginning(whole)
         return said or found, is_signed
 
     def _call_ended(self, event: Event) -> None:
@@ -248,15 +251,13 @@ class Reader:
         elif number is None or step_id in self._began:
             self._pieces[step_id].append((body.index, body.pieces))
         else:
-            self._add_late(number, body)
+            self._late[number].append((body.index, body.pieces))
 
-    def _add_late(self, number: int, body: schema.Chunk) -> None:
-        """Add pieces to a call that has ended."""
+    def _add_late(self, number: int, late: list[tuple[int, list[Any]]]) -> None:
+        """Add pieces to a call that had ended when they came."""
         call = self._calls[number]
-        indexes = self._indexes.get(number, [])
-        known = [*zip(indexes, call.pieces or (), strict=True), (body.index, body.pieces)]
-        pieces = sorted(known, key=lambda p: p[0])
-        self._indexes[number] = [index for index, _ in pieces]
+        known = zip(self._indexes.get(number, ()), call.pieces or (), strict=True)
+        pieces = sorted([*known, *late], key=lambda p: p[0])
         fields = [*astuple(replace(call, pieces=tuple(one for _, one in pieces)))]
         self._calls.keep(number, fields, ended_seq=call.ended_seq, quality=call.quality)
 
@@ -348,7 +349,9 @@ class Reader:
         if b'"message"' not in written:
             return False
         digest = msgspec.json.decode(written).get("message")
-        return digest is not None and digest not in self._bodies
+        lacks = digest is not None and not (isinstance(digest, str) and digest in self._bodies)
+        self._lacks_messages = self._lacks_messages or lacks
+        return lacks
 
     # ---- all of it
 
@@ -356,6 +359,8 @@ class Reader:
         """Return what was read."""
         for step_id, began in self._began.items():
             self._put(step_id, began, None)
+        for number, late in self._late.items():
+            self._add_late(number, late)
         self._calls.close()
         beside = [
             told
@@ -383,6 +388,7 @@ class Reader:
             earlier=tuple(self._earlier),
             remarks=tuple(self._remarks),
             world=self._world,
+            lacks_messages=self._lacks_messages,
         )
 
     def _whole_end(self) -> schema.RunEnded | None:
@@ -446,4 +452,5 @@ _TOKENS = (
 def _tokens(end: Event | None) -> dict[str, float]:
     if end is None:
         return {}
-    return {name: value for name in _TOKENS if (value := getattr(end, name)) is not None}
+    told = ((name, getattr(end, name)) for name in _TOKENS)
+    return {name: value for name, value in told if value is not None and math.isfinite(value)}

@@ -63,6 +63,7 @@ class Recording:
     earlier: tuple[dict[str, Any], ...] = ()
     remarks: tuple[tuple[int, str], ...] = ()
     world: dict[str, Any] | None = None
+    lacks_messages: bool = False
 
     def at(self, lane: str, ordinal: int) -> RecordedCall | None:
         """Return the call at a position."""
@@ -75,8 +76,8 @@ class Recording:
         return hashing.content_root({lane: self._pairs(numbers) for lane, numbers in lanes})
 
     def _pairs(self, numbers: Iterable[int]) -> Iterator[tuple[str, str]]:
-        found = (self.calls[number] for number in numbers)
-        return ((call.signature, call.outcome_hash) for call in found)
+        calls = self.calls
+        return ((calls.signature(number), calls.outcome_hash(number)) for number in numbers)
 
     @property
     def imported(self) -> bool:

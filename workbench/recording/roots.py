@@ -29,11 +29,15 @@ class LogRoot:
     def __init__(self) -> None:
         self._numbers: dict[str, array[int]] = defaultdict(lambda: array("q"))
         self._digests: dict[str, bytearray] = defaultdict(bytearray)
+        self._odd: dict[tuple[str, int], bytes] = {}
 
     def add(self, writer: str, number: int, digest: str) -> None:
         """Add an event by its writer, that one's own number, and its digest."""
+        leaf = bytes.fromhex(digest)
+        if len(leaf) != _BYTES:  # nobody's sha-256: it is a leaf as it is
+            self._odd[writer, len(self._numbers[writer])] = leaf
         self._numbers[writer].append(number)
-        self._digests[writer] += bytes.fromhex(digest)
+        self._digests[writer] += leaf if len(leaf) == _BYTES else bytes(_BYTES)
 
     def add_all(self, writer: str, numbers: Iterable[int], digests: Iterable[str]) -> None:
         """Add events of one writer, whose digests are sha-256 in hex."""
@@ -53,8 +57,13 @@ class LogRoot:
     def _in_order(self) -> Iterator[bytes]:
         for writer in sorted(self._numbers):
             numbers, digests = self._numbers[writer], self._digests[writer]
-            leaves = (bytes(digests[at : at + _BYTES]) for at in range(0, len(digests), _BYTES))
+            leaves = (self._leaf(writer, place, digests) for place in range(len(numbers)))
             if all(one < other for one, other in itertools.pairwise(numbers)):
                 yield from leaves
             else:
                 yield from (leaf for _, leaf in sorted(zip(numbers, leaves, strict=True)))
+
+    def _leaf(self, writer: str, place: int, digests: bytearray) -> bytes:
+        if self._odd and (writer, place) in self._odd:
+            return self._odd[writer, place]
+        return bytes(digests[place * _BYTES : (place + 1) * _BYTES])

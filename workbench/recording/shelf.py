@@ -68,13 +68,14 @@ class Shelf:
                 with tempfile.TemporaryFile(prefix="workbench-") as made:
                     self._file = os.dup(made.fileno())
                 weakref.finalize(self, os.close, self._file)
-            rest = memoryview(self._last)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            done = 0
+            while done < len(self._last):
+                # at its place: a forked process has the file too
+                done += os.pwrite(self._file, self._last[done:], self._written + done)
         except OSError as error:
             raise Unavailable(
                 "there is no room to put a recording aside",
-                where=tempfile.gettempdir(),
+                where=os.environ.get("TMPDIR", "the folder of temporary files"),
                 found=str(error),
                 hint="make room there, or set TMPDIR to a folder that has it",
             ) from error

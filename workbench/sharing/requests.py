@@ -23,6 +23,8 @@ REFERENCE = '{"call":'
 
 _MISSING = "missing: "
 _LANES = 64  # what is remembered of the others would only grow
+# of those that can be read again: so many messages, of so many requests
+_MOST, _MANY = 1_000_000, 4_000
 
 
 class Folding:
@@ -87,6 +89,7 @@ class Unfolding:
     def __init__(self, *, earlier: Callable[[str], Request | None] | None = None) -> None:
         self._known: OrderedDict[str, Request] = OrderedDict()
         self._earlier = earlier
+        self._held = 0
 
     def whole(self, step_id: str | None, request: Request) -> Request:
         """Return a request as it was asked.
@@ -96,8 +99,7 @@ class Unfolding:
         """
         if not _messages(request):
             return request
-        if self._earlier is not None:
-            self._learn(named(request), self._earlier)
+        self._learn(named(request))
         return self._whole(step_id, request)
 
     def _whole(self, step_id: str | None, request: Request) -> Request:
@@ -110,17 +112,27 @@ class Unfolding:
             lost = [f"{_MISSING}the tools of call {tools['call']}"]
             found = {**found, "tools": known.get("tools", lost)}
         if step_id is not None:
-            self._known[step_id] = found
-            if self._earlier is not None and len(self._known) > 2 * _LANES:
-                self._known.popitem(last=False)
+            self._remember(step_id, found)
         return found
 
-    def _learn(self, wanted: Collection[str], earlier: Callable[[str], Request | None]) -> None:
+    def _remember(self, step_id: str, request: Request) -> None:
+        former = self._known.pop(step_id, None)
+        self._known[step_id] = request
+        if self._earlier is None:
+            return
+        self._held += len(request["messages"]) - len(former["messages"] if former else ())
+        while len(self._known) > 1 and (self._held > _MOST or len(self._known) > _MANY):
+            _, forgotten = self._known.popitem(last=False)
+            self._held -= len(forgotten["messages"])
+
+    def _learn(self, wanted: Collection[str]) -> None:
         """Read the requests that are wanted, those first that they name themselves."""
-        waiting, seen = [*wanted], set[str]()
+        if self._earlier is None:
+            return
+        waiting, seen = [one for one in wanted if one not in self._known], set[str]()
         while waiting:
             step_id = waiting[-1]
-            stored = None if step_id in self._known else earlier(step_id)
+            stored = None if step_id in self._known else self._earlier(step_id)
             before = [] if stored is None else [one for one in named(stored) if one not in seen]
             seen.update(before)
             if stored is not None and any(one not in self._known for one in before):

@@ -233,6 +233,7 @@ def new_folder(folder: str | Path, *, overwrite: bool) -> Iterator[tuple[Path, P
     target = Path(folder).absolute()
     _refuse_existing(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
+    owner = os.getpid()
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         with contextlib.ExitStack() as stack:
@@ -244,7 +245,8 @@ def new_folder(folder: str | Path, *, overwrite: bool) -> Iterator[tuple[Path, P
         _refuse_existing(target, overwrite=overwrite)  # another may have come there meanwhile
         _put_in_place(building, target)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        if os.getpid() == owner:  # and not a process that was forked from it, and ends
+            shutil.rmtree(building, ignore_errors=True)
 
 
 def _write_manifest(folder: Path, *, runs: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from typing import TYPE_CHECKING, Self
 
 import polars as pl
@@ -36,6 +38,11 @@ class PartWriter:
             compression_level=_LEVEL,
             write_statistics=sorted(indexed),
         )
+        _open.add(self)
+
+    def disown(self) -> None:
+        """Leave the file to the process that this one was forked from, and write no end to it."""
+        self._writer.is_open = False
 
     def add(self, frame: pl.DataFrame) -> None:
         """Append the rows of a frame."""
@@ -61,7 +68,7 @@ class PartWriter:
         trace: TracebackType | None,
     ) -> None:
         try:
-            if error is None:
+            if error is None and self._writer.is_open:
                 self._flush(last=True)
         finally:
             self._writer.close()
@@ -69,3 +76,14 @@ class PartWriter:
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+_open: weakref.WeakSet[PartWriter] = weakref.WeakSet()
+
+
+def _disown() -> None:
+    for part in list(_open):
+        part.disown()
+
+
+os.register_at_fork(after_in_child=_disown)

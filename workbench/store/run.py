@@ -182,7 +182,7 @@ class Run:
         if "events" in self.__dict__:
             yield from self.events.iter_slices(_PAGE)
             return
-        last, is_more = 0, True
+        last, is_more = None, True
         while is_more:
             page = self.store.events(self.run_id, after=last, limit=_PAGE)
             is_more = page.height >= _PAGE
@@ -192,7 +192,10 @@ class Run:
 
     def recording(self) -> Recording:
         """Return the run as a replay reads it; it is not held whole, and not kept here."""
-        return frames.recorded(self.pages(), self.pool())
+        found = frames.recorded(self.pages(), self.pool())
+        if found.lacks_messages:  # the run went on between its messages and its events
+            found = frames.recorded(self.pages(), self.pool())
+        return found
 
     def bodies(self) -> dict[str, Body]:
         """Return digest → message body of every message that the run names."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shelf import Shelf as Store
 
 import workbench as wb
-from workbench import frames, recording, schema, sharing
+from workbench import frames, hashing, recording, schema, sharing
 from workbench.recording import shelf
 
 
@@ -40,7 +40,8 @@ def test_a_call_is_what_its_events_say(log):
             start.ordinal,
         )
         assert (call.kind, call.name, call.signature) == (start.kind, start.name, start.signature)
-        assert call.request == schema.parse_body(start).request
+        request = schema.parse_body(start).request
+        assert call.request == sharing.Unfolding().whole(None, request)
         assert (call.outcome, call.exception) == (came.outcome, came.exception)
         assert call.ended_seq == (end and end.seq)
         assert read.at(call.lane, call.ordinal) == call
@@ -125,6 +126,44 @@ def test_a_request_is_whole_in_whatever_order_it_is_asked_for(lanes):
         lane = int(call.lane.rpartition("/")[2])
         assert call.request["messages"] == said[lane][: 2 * call.ordinal]
         assert call.request["tools"] == [{"name": "x"}]
+
+
+def test_the_root_over_a_conversation_looks_at_no_request(monkeypatch):
+    log, _ = conversation(12, 5)
+    read = recording.read(log.events, log.bodies)
+    root = read.content_root
+    monkeypatch.setattr(sharing.Unfolding, "whole", lambda *_: pytest.fail("it was read"))
+    assert read.content_root == root
+
+
+def test_a_request_that_names_a_later_one_lacks_it_then_as_now():
+    log = Log()
+    log.begin()
+    early = {"messages": [{"call": "late", "first": 1}, "x"]}
+    log.start("model", "m", early, step_id="early")
+    log.start("model", "m", {"messages": ["a"]}, step_id="late")
+    log.start("model", "m", {"messages": [{"call": "late", "first": 1}, "y"]}, step_id="last")
+    read = recording.read(log.events, {})
+    assert sharing.lacks_beginning(read.calls[0].request)
+    assert read.calls[2].request["messages"] == ["a", "y"]
+
+
+def test_an_answer_that_is_no_digest_is_not_in_the_recording():
+    log = Log()
+    log.begin()
+    log.end(log.start("model", "m", {"n": 1}), {"message": {"role": "assistant"}})
+    [problem] = recording.read(log.events, {}).problems
+    assert "not in the recording" in problem.reason
+
+
+def test_a_digest_of_another_length_is_a_leaf_of_its_own():
+    """Two short ones are not one long one."""
+    one, other = recording.LogRoot(), recording.LogRoot()
+    one.add("w", 1, "ab" * 32)
+    for number in (1, 2):
+        other.add("w", number, "ab" * 16)
+    assert one.root != other.root
+    assert other.root == hashing.log_root([("w", 1, "ab" * 16), ("w", 2, "ab" * 16)])
 
 
 def test_requests_that_name_one_another_in_a_circle_end():

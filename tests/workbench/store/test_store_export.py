@@ -1,5 +1,8 @@
 import gc
 import json
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -212,6 +215,31 @@ def test_a_long_run_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch)
         single.close()
 
     assert not list(tmp_path.iterdir())
+
+
+FORKING = """
+import os, sys
+from test_store_export import many
+from workbench.schema import RunHeader
+from workbench.store.export import writer
+single = writer(sys.argv[1], RunHeader())
+events = many(30_000)
+single.append(events[:25_000])
+if os.fork() == 0:
+    sys.exit(0)  # with all that Python does when a process ends
+os.wait()
+single.append(events[25_000:])
+single.close()
+"""
+
+
+def test_a_process_that_was_forked_meanwhile_takes_nothing_away(tmp_path):
+    command = [sys.executable, "-c", FORKING, str(tmp_path / "new")]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+
+    run = read(tmp_path / "new", verify=True)
+    assert run.runs()["events"].to_list() == [30_000]
+    assert run.events(run.runs()["run_id"][0])["seq"].to_list() == list(range(1, 30_001))
 
 
 def test_a_long_run_does_not_take_the_place_of_one_that_came_meanwhile(tmp_path):
