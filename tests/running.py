@@ -38,6 +38,7 @@ AGENTS = {
     "other": {"target": "slow_agents:other", "cwd": _TESTS},
     "dying": {"target": "slow_agents:dying", "cwd": _TESTS},
     "outside": {"target": "slow_agents:outside", "cwd": _TESTS, "live": True},
+    "slow-outside": {"target": "slow_agents:slow", "cwd": _TESTS, "live": True},
 }
 _ROLES = ("workbench_app", "workbench_worker", "workbench_bench")
 
