@@ -352,6 +352,20 @@ def server(_session_server):
     return replace(_session_server, workspace=workspace)
 
 
+@pytest.fixture(scope="module")
+def _server_alone(postgres, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    with _database(postgres) as made, _serving(made, _environment(made, folder)) as running:
+        yield running
+
+
+@pytest.fixture
+def server_alone(_server_alone):
+    """A live server beside which no worker looks for work, for tests that do a worker's part."""
+    workspace = make_workspace(_server_alone.database, f"alone-{secrets.token_hex(4)}")
+    return replace(_server_alone, workspace=workspace)
+
+
 @pytest.fixture
 def worker(_session_worker):
     """The live worker beside the live server; it serves every workspace."""
