@@ -38,6 +38,7 @@ AGENTS = {
     "other": {"target": "slow_agents:other", "cwd": _TESTS},
     "dying": {"target": "slow_agents:dying", "cwd": _TESTS},
     "outside": {"target": "slow_agents:outside", "cwd": _TESTS, "live": True},
+    "slow-outside": {"target": "slow_agents:slow", "cwd": _TESTS, "live": True},
 }
 _ROLES = ("workbench_app", "workbench_worker", "workbench_bench")
 
@@ -349,6 +350,20 @@ def server(_session_server):
     """A live server of the session, and in it a workspace of the test's own."""
     workspace = make_workspace(_session_server.database, f"test-{secrets.token_hex(4)}")
     return replace(_session_server, workspace=workspace)
+
+
+@pytest.fixture(scope="module")
+def _server_alone(postgres, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    with _database(postgres) as made, _serving(made, _environment(made, folder)) as running:
+        yield running
+
+
+@pytest.fixture
+def server_alone(_server_alone):
+    """A live server beside which no worker looks for work, for tests that do a worker's part."""
+    workspace = make_workspace(_server_alone.database, f"alone-{secrets.token_hex(4)}")
+    return replace(_server_alone, workspace=workspace)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_what_is_to_be_live_is_refused_at_once_with_a_hint(client, store, run, l
     answer = client.http.post("/replays", json={"run_id": run.run_id, "agent": "support", **live})
     problem = answer.json()
     assert (answer.status_code, problem["code"], problem["where"]) == (422, "usage_error", "agent")
-    assert (problem["expected"], problem["found"]) == ("outside", "support")
+    assert (problem["expected"], problem["found"]) == ("outside, slow-outside", "support")
     assert "live" in problem["hint"]
     assert store.replays.list() == []
 

@@ -66,6 +66,26 @@ def test_a_killed_worker_s_replay_is_taken_up_and_there_is_one_result(
     assert own_store.replays.submit(own_run, agent="slow", key="k") == row
 
 
+def test_a_killed_worker_s_replay_ends_also_where_its_agent_makes_no_more_calls(
+    own_server, own_store, own_run, gate
+):
+    """It is no process beside the agent's own that could end: what is live is not isolated."""
+    asked = own_store.replays.submit(own_run, agent="slow-outside", mode="cached", on_miss="live")
+    try:
+        with worker_of(own_server) as first:
+            until(
+                lambda: own_store.replays.get(asked["job_id"])["progress"].get("done") == 1,
+                "the agent waits",
+            )
+            playing = [one.pid for one in psutil.Process(first.pid).children(recursive=True)]
+            first.kill()
+            first.wait()
+        assert playing
+        until(lambda: not any(map(is_alive, playing)), "nothing of it is left")
+    finally:
+        gate.touch()  # let it go, whatever came of it
+
+
 @needs_isolation
 def test_a_worker_that_is_stopped_hands_its_replay_on(own_server, own_store, own_run, gate):
     asked = own_store.replays.submit(own_run, agent="slow")

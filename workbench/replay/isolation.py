@@ -23,18 +23,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
 import workbench
 from workbench import ours, schema
 from workbench.capture import agents, code, values
-from workbench.capture.exceptions import to_record
-from workbench.capture.journal import Journal
-from workbench.capture.pulse import Beating, Pulse
 from workbench.errors import NotReplayable, UsageError, WorkbenchError
 from workbench.replay import pipes, sealing
 from workbench.replay.answers import Answered, Answers
 from workbench.replay.divergence import Divergence
+from workbench.replay.keeper import Keeper
 from workbench.replay.playing import Played
 
 if TYPE_CHECKING:
@@ -79,28 +75,19 @@ def possible() -> bool:
     return made.returncode == 0
 
 
-def require(agent: agents.Agent | str, *, live: bool = False) -> str:
+def require(agent: agents.Agent | str) -> str:
     """Return the name by which a child imports an agent, or refuse what cannot be isolated.
 
     Parameters
     ----------
     agent
         The agent, or its name: then nothing of it is imported here.
-    live
-        Whether any call might have to be made live.
 
     Raises
     ------
     NotReplayable
         No namespace can be made here, or the agent cannot be imported by name in a new process.
-    UsageError
-        Something is to be called live, and nothing leads out of the child.
     """
-    if live:
-        raise UsageError(
-            "an isolated replay calls nothing live",
-            hint="replay without isolate, or answer every call from the recording",
-        )
     if not possible():
         raise NotReplayable(
             "no empty network namespace can be made here",
@@ -120,9 +107,7 @@ def require(agent: agents.Agent | str, *, live: bool = False) -> str:
     return name
 
 
-def started(
-    run: Run, agent: Any = None, *, live: bool = False, timeout: float | None = None
-) -> Child:
+def started(run: Run, agent: Any = None, *, timeout: float | None = None) -> Child:
     """Start the child that will replay a run; it imports the agent meanwhile.
 
     Parameters
@@ -131,15 +116,15 @@ def started(
         The recorded run.
     agent
         The agent or ``module:attribute``; default the one the run names.
-    live
-        As of `require`.
     timeout
         After how many seconds from now the child is killed.
 
     Raises
     ------
-    NotReplayable, UsageError
-        As of `require`; or the run does not name its agent.
+    NotReplayable
+        As of `require`.
+    UsageError
+        The run does not name its agent.
     """
     named, seed = _head_of(run)
     if agent is None and named is None:
@@ -147,7 +132,7 @@ def started(
             "the run does not name its agent", where=run.run_id, hint="pass it: replay(run, agent)"
         )
     given = named if agent is None else agent
-    wanted = require(given if isinstance(given, str) else agents.find_agent(given), live=live)
+    wanted = require(given if isinstance(given, str) else agents.find_agent(given))
     return Child(wanted, hash_seed=seed, timeout=timeout)
 
 
@@ -184,7 +169,7 @@ class Child:
         self._until = None if timeout is None else time.monotonic() + timeout
         self._cancelled = False
         self._failed: Exception | None = None
-        self._keeper: _Keeper | None = None
+        self._keeper: Keeper | None = None
         self._said = bytearray()
         self._read: list[pipes.Message] = []
         self._frames = pipes.Frames()
@@ -268,7 +253,7 @@ class Child:
             The child was killed, or took too long: the new run has ended as failed or cancelled.
         """
         self._feed(lambda: _recording(job, run, kin=kin is not None))
-        self._keeper = keeper = _Keeper(sink)
+        self._keeper = keeper = Keeper(sink)
         try:
             played = self._played(keeper, progress, kin)
         except WorkbenchError as error:
@@ -284,7 +269,7 @@ class Child:
             return replace(played, unwritten=str(error))
         return played
 
-    def _played(self, keeper: _Keeper, progress: Tell | None, kin: Kin | None) -> Played:
+    def _played(self, keeper: Keeper, progress: Tell | None, kin: Kin | None) -> Played:
         for message in self._messages(progress):
             if isinstance(message, pipes.Batch):
                 keeper.append(message)
@@ -371,52 +356,6 @@ class Child:
             found=said.splitlines()[-1] if said else _status(status),
             hint="the agent must work in a process of its own, from the same folder",
         )
-
-
-class _Keeper:
-    """Writes a child's events to the new run, and ends that where the child does not.
-
-    Its store hears that the run goes on, also while no event comes.
-    """
-
-    def __init__(self, sink: RunWriter) -> None:
-        self._sink = sink
-        self._pulse = (
-            Pulse(sink, thread_name="workbench-child-pulse") if isinstance(sink, Beating) else None
-        )
-        self._writers: dict[str, int] = {}
-        self._ended = False
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the store said that the run was cancelled."""
-        return self._pulse is not None and self._pulse.cancelled
-
-    def append(self, batch: pipes.Batch) -> None:
-        self._sink.append(batch.events, batch.bodies)
-        for event in batch.events:
-            self._writers[event.writer] = event.writer_seq
-            self._ended = self._ended or event.event_type == "run_ended"
-
-    def close(self) -> None:
-        self._still()
-        self._sink.close()
-
-    def _still(self) -> None:
-        if self._pulse is not None:
-            self._pulse.stop()
-
-    def end(self, error: BaseException, *, status: str) -> None:
-        """End the run with what went wrong, unless the child said its end."""
-        if self._ended:
-            self.close()
-            return
-        self._still()
-        journal = Journal(self._sink)
-        journal.writers_beside = self._writers
-        body = {"exception": to_record(error, values.Freezer())}
-        journal.put("run_ended", payload=msgspec.json.encode(body), lane="root", status=status)
-        journal.close()
 
 
 def _from_here() -> tuple[str, ...]:

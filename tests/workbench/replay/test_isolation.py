@@ -219,14 +219,24 @@ def test_an_agent_that_the_child_cannot_import_makes_no_run(folders, world, agen
     assert folders.runs().height == 1
 
 
-def test_what_has_to_be_called_live_is_refused_before_anything_begins(folders, world):
-    found = found_agents.find_agent(agents.polling)
-    assert isolation.require(found) == "replay_agents:polling"
-    with pytest.raises(errors.UsageError, match="calls nothing live"):
-        isolation.require(found, live=True)
+def test_an_agent_is_named_as_a_child_imports_it():
+    assert isolation.require(found_agents.find_agent(agents.polling)) == "replay_agents:polling"
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        {"mode": "live"},
+        {"mode": "cached", "on_miss": "live"},
+        {"mode": "cached", "overrides": {"tool:ask": "live"}},
+    ],
+)
+def test_what_has_to_be_called_live_is_refused_before_anything_begins(folders, world, live):
     run = wb.record(folders, agents.polling, "x")
-    with pytest.raises(errors.UsageError, match="calls nothing live"):
-        isolation.started(run, agents.polling, live=True)
+    with pytest.raises(errors.UsageError, match="no way out") as caught:
+        wb.replay(run, "no_such_module:agent", isolate=True, **live)
+    assert caught.value.hint
+    assert folders.runs().height == 1
 
 
 # ---- its end
