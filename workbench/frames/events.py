@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import polars as pl
+from msgspec import Raw
 
 from workbench.frames.columns import EVENTS
 from workbench.schema import Event
@@ -42,11 +42,16 @@ def _aware(at: datetime) -> datetime:
 
 
 def to_events(frame: pl.DataFrame) -> list[Event]:
-    """Return the rows of a frame with the columns `EVENTS` as events, in the order of the rows."""
-    given = [name for name in _FIELDS if frame[name].null_count() < len(frame)]
-    return [_event(row) for row in frame.select(given).iter_rows(named=True)]
+    """Return the rows of a frame with the columns `EVENTS` as events, in the order of the rows.
+
+    A column that is not there is as one without a value.
+    """
+    given = [column for column in frame.get_columns() if column.null_count() < len(frame)]
+    names = [column.name for column in given]
+    rows = zip(*map(_values, given), strict=True)
+    return [Event(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def _event(row: dict[str, Any]) -> Event:
-    row["payload"] = msgspec.Raw(row["payload"].encode())
-    return Event(**row)
+def _values(column: pl.Series) -> list[Any]:
+    found = column.to_list()
+    return [Raw(text.encode()) for text in found] if column.name == "payload" else found
