@@ -1,5 +1,6 @@
 """Agents that go on only while a file says so, which a test makes and takes away."""
 
+import socket
 import threading
 from pathlib import Path
 
@@ -25,6 +26,21 @@ def slow(gate):
 def other(gate):
     """Do the same in another order."""
     return [looked_up(number) for number in (0, 2, 1, 3)]
+
+
+@wb.tool(effect="read")
+def fetched(port, number):
+    """Ask somebody else for a number."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        return {"asked": number, "answer": connection.makefile().readline().strip()}
+
+
+def outside(given):
+    """Ask somebody else, and once more where there is a file that says so."""
+    found = [fetched(given["port"], 0)]
+    if Path(given["more"]).exists():
+        found.append(fetched(given["port"], 1))
+    return found
 
 
 def dying(gate):

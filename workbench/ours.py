@@ -1,17 +1,28 @@
-"""Threads of the product's own: a replay refuses everybody but them to connect anywhere."""
+"""What is the product's own, and may connect while a replay refuses everybody else to.
+
+Threads that work for it, and what its client asks of a server in whichever thread.
+"""
 
 from __future__ import annotations
 
 import threading
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+class _Asking(threading.local):
+    now = False
+
+
+_asking = _Asking()
 
 
 def started(work: Callable[[], object], *, name: str) -> threading.Thread:
@@ -42,3 +53,18 @@ def apart(work: Callable[[], T], *, name: str) -> T:
     if raised:
         raise raised[0]
     return given[0]
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Ask our server for something until the block ends, in any thread."""
+    former, _asking.now = _asking.now, True
+    try:
+        yield
+    finally:
+        _asking.now = former
+
+
+def is_asking() -> bool:
+    """Say whether the code that asks is our client, talking to its server."""
+    return _asking.now

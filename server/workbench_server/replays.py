@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from workbench.errors import Conflict, InvalidEvent, NotFound, UsageError
 from workbench.hashing import dumps
+from workbench.replay.policy import Policy
 from workbench.schema import Mode  # noqa: TC001 - msgspec reads the annotation
 from workbench_server import agents as registry
 from workbench_server import asked
@@ -54,7 +55,9 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Asking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A replay that is asked for; ``agent`` is a registered name, by default the run's own agent.
 
-    The same ``key`` with the same body finds the same replay; without one each is a new one.
+    The same ``key`` with the same body finds the same replay; without one each is a new one. It is
+    isolated, so nothing is called outside, unless ``live`` stands in ``mode``, ``on_miss`` or
+    ``overrides``: then the agent has to be registered as live, and the replay is guarded.
     """
 
     run_id: str
@@ -153,6 +156,12 @@ def _check(wanted: Asking) -> None:
                 expected="kind:model, tool:NAME or lane:root/x",
                 found=name,
             )
+    Policy.of(
+        wanted.mode,
+        on_miss=wanted.on_miss,
+        overrides=wanted.overrides,
+        budget=msgspec.to_builtins(wanted.budget),
+    )
 
 
 async def _agent_of(

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -11,12 +12,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "workbench"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "workbench" / "replay"))
 
+import shim_agents
 from conformance_agents import CHANGES
 from folder_runs import FolderRuns
-from replay_agents import POISONED
+from replay_agents import BITTEN, POISONED
 from replay_agents import world as the_world
 
+import workbench as wb
 from workbench.replay import isolation
+from workbench.replay.session import ReplaySession
 
 
 @pytest.fixture
@@ -33,18 +37,80 @@ def world(tmp_path):
     the_world.reset(None)
 
 
+STRENGTHS = [
+    "guarded",
+    pytest.param(
+        "isolated",
+        marks=pytest.mark.skipif(not isolation.possible(), reason="no network namespace here"),
+    ),
+]
+TIMES = {
+    "guarded": int(os.environ.get("WORKBENCH_REPEAT") or 50),
+    "isolated": int(os.environ.get("WORKBENCH_REPEAT_ISOLATED") or 1),
+}
+
+
+@pytest.fixture(params=STRENGTHS)
+def strength(request):
+    """How the replays of a test are kept from the world."""
+    return request.param
+
+
 @pytest.fixture
-def poison(world, monkeypatch):
-    """Poison the world, here and in every child that begins from now on; and change it."""
+def replayed(strength):
+    """Replay a run with this strength, and check that the certificate says so."""
+
+    def replay(run, agent=None, **options):
+        result = wb.replay(run, agent, isolate=strength == "isolated", **options)
+        assert result.certificate["strength"] == strength
+        assert result.lost == []
+        return result
+
+    return replay
+
+
+@pytest.fixture
+def repeats(strength):
+    """Say how often is recorded and replayed where order matters: a child costs about a second."""
+    return TIMES[strength]
+
+
+@pytest.fixture
+def poison(world, tmp_path, monkeypatch):
+    """Poison the world, here and in every child that begins from now on; and change it.
+
+    What is called all the same is in the list that comes back, whoever caught what was raised.
+    """
+    file = tmp_path / "bitten.txt"
+    file.touch()
 
     def pour(**changes):
         world.poisoned = True
         vars(world).update(changes)
-        monkeypatch.setattr(isolation, "_KEPT", (*isolation._KEPT, POISONED, CHANGES))
+        shim_agents.poison(monkeypatch.setattr)
+        monkeypatch.setattr(isolation, "_KEPT", (*isolation._KEPT, POISONED, BITTEN, CHANGES))
         monkeypatch.setenv(POISONED, "yes")
+        monkeypatch.setenv(BITTEN, str(file))
         monkeypatch.setenv(CHANGES, json.dumps(changes))
 
+    pour.bitten = lambda: file.read_text().splitlines()
     return pour
+
+
+@pytest.fixture
+def interception_off(strength, monkeypatch):
+    """Answer no call of a replay, as if nothing were intercepted: whatever is called is called."""
+    if strength == "guarded":
+        monkeypatch.setattr(ReplaySession, "answer", lambda *_: None)
+    else:
+        monkeypatch.setattr(isolation, "_CHILD", ("-c", UNANSWERED))
+
+
+UNANSWERED = """
+from workbench.replay import child, session
+session.ReplaySession.answer = lambda *_: None
+child.main()
+"""
 
 
 SOURCES = {

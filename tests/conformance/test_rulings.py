@@ -1,19 +1,24 @@
 """The rulings of the hard cases: each has a check, which goes red where the ruling is another one.
 
-Those of parallel calls are in tests/workbench/replay/test_turns.py (the recorded order of answers)
-and in C1 to C3 (a lane each).
+In the order of the table; each case of it has at least one check.
 """
 
 import itertools
 import operator
+import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Annotated, TypedDict
 
+import human_agents
 import msgspec
+import order_agents
 import pytest
 import replay_agents as agents
 from conformance_agents import tries_again
+from graph_agents import given
+from human_agents import block
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
@@ -21,10 +26,14 @@ from langgraph.types import Command, interrupt
 from shelf import Shelf
 
 import workbench as wb
-from workbench import errors, hashing, recording
+from workbench import errors, hashing
 from workbench.capture import exceptions, humans
-from workbench.replay import normal, sleeps
+from workbench.capture.journal import Journal
+from workbench.recording.calls import Calls
+from workbench.recording.recording import Recording
+from workbench.replay import normal, sleeps, turns
 from workbench.replay.engine import Engine, Match
+from workbench.replay.policy import Policy
 from workbench.replay.session import ReplaySession
 
 README = Path(__file__).parents[2] / "README.md"
@@ -76,6 +85,61 @@ def all_polls_alike(patch):
     patch.setattr(Engine, "_use", used)
 
 
+# ---- parallel calls
+
+
+def in_another_order(_):
+    """Ask in four threads, the last one first; in a replay nobody sleeps."""
+    found = {}
+
+    def work(number):
+        time.sleep(0.1 * (3 - number))
+        found[number] = agents.ask("same")["answer"]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [found[number] for number in range(4)]
+
+
+def check_lanes():
+    """An answer goes where it went, whoever asks first: each of several at once has a lane."""
+    run = wb.record(Shelf(), in_another_order, None)
+    assert run.output == [4, 3, 2, 1]
+    assert run.calls["lane"].to_list() == [f"root/{number}" for number in (4, 3, 2, 1)]
+    result = replayed(run, in_another_order)
+    assert (result.identical, result.output) == (True, run.output)
+
+
+def first_come_first_served(patch):
+    came = {}
+
+    def next_one(self, lane, ordinal):
+        number = came.setdefault(id(self), {}).setdefault((lane, ordinal), len(came[id(self)]))
+        return number if number < len(self) else None
+
+    patch.setattr(Calls, "number_at", next_one)
+
+
+def check_recorded_order():
+    """On request answers come back in the order in which they were recorded."""
+    for _ in range(6):
+        agents.world.poisoned = False
+        run = wb.record(Shelf(), order_agents.into_a_list, None)
+        result = replayed(run, order_agents.into_a_list, order="completed")
+        assert (result.identical, result.output) == (True, run.output)
+
+
+def answers_come_as_they_are_asked_for(patch):
+    patch.setattr(turns.Marks, "reached", lambda *_: True)
+
+
+def order_is_not_looked_at(patch):
+    patch.setattr(turns, "Completed", turns.Declared)
+
+
 # ---- attempts
 
 
@@ -89,15 +153,16 @@ def check_attempts():
 
 
 def attempts_are_one(patch):
-    found = recording.Calls.number_at
+    found = Calls.number_at
 
     def last_attempt(self, lane, ordinal):
         here = found(self, lane, ordinal)
-        signature = None if here is None else self.signature(here)
-        same = [number for number in self.in_lane(lane) if self.signature(number) == signature]
-        return same[-1] if same else None
+        if here is None:
+            return None
+        asked = self.signature(here)
+        return [n for n in self.in_lane(lane) if self.signature(n) == asked][-1]
 
-    patch.setattr(recording.Calls, "number_at", last_attempt)
+    patch.setattr(Calls, "number_at", last_attempt)
 
 
 def check_sleeps():
@@ -150,6 +215,36 @@ def mapping_is_dropped(patch):
     patch.setattr(normal, "renamed", lambda *_: {})
 
 
+# ---- files behind a tool
+
+
+@wb.call(effect="write")
+def save(path, text):
+    Path(path).write_text(text)
+    return "saved"
+
+
+def saves(given):
+    return [save(given["path"], text) for text in ("draft", "final")]
+
+
+def check_files():
+    """An exact replay neither makes a file again nor looks at it: it claims the calls alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "letter"
+        run = wb.record(Shelf(), saves, {"path": str(file)})
+        assert file.read_text() == "final"
+        file.write_text("changed since")
+        result = replayed(run, saves)
+        assert result.identical
+        assert file.read_text() == "changed since"
+    assert "files and databases behind a tool" in hidden()
+
+
+def calls_are_made_again(patch):
+    patch.setattr(ReplaySession, "answer", lambda *_: None)
+
+
 # ---- people
 
 
@@ -181,6 +276,46 @@ def check_people():
     assert result.output["found"][0] == "yes"
 
 
+@wb.call(effect="read", kind="human", name="approval")
+def approval(question):
+    return f"yes {agents.world.live('approval')}"
+
+
+def asks_a_person(_):
+    return [approval("refund?"), agents.ask("pay")["answer"]]
+
+
+def check_people_live():
+    """Live, a person is asked again, and nothing else is."""
+    run = wb.record(Shelf(), asks_a_person, None)
+    overrides = {"kind:human": "live"}
+    result = wb.replay(run, asks_a_person, mode="cached", overrides=overrides, into=Shelf())
+    assert result.matches["match_level"].to_list()[0] == "live"
+    assert agents.world.calls == run.calls.height + 1
+
+
+def people_answer_once_for_all(patch):
+    patch.setattr(Policy, "mode_of", lambda policy, *_: policy.mode)
+
+
+def check_where_an_answer_stands():
+    """What was asked and answered is in the human call alone, and nowhere else in the run."""
+    run = block(Shelf(), human_agents.approving(), given(), Command(resume={"sure": True}))
+    told = [event for event in run.event_log() if event.event_type not in {"chunk", "run_ended"}]
+    everything = b"".join(bytes(event.payload) for event in told)
+    assert everything.count(b"approve") == everything.count(b'"sure"') == 1
+
+
+def interrupts_tell_what_was_asked(patch):
+    put = Journal.put
+
+    def telling(self, event_type, *, payload=b"{}", **more):
+        told = b'{"value":{"approve":"refund"}}' if event_type == "interrupted" else payload
+        return put(self, event_type, payload=told, **more)
+
+    patch.setattr(Journal, "put", telling)
+
+
 def people_are_not_resumed(patch):
     patch.setattr(humans, "again", lambda *_: None)
 
@@ -198,14 +333,19 @@ def people_answer_anew(patch):
 
 def check_server_side_tools():
     """They are a part of the model's call, and the README says that nothing else sees them."""
+    assert "tools that run at the provider, and its caches" in hidden()
+
+
+def hidden():
+    """Return what the README says that no recording sees."""
     said = " ".join(README.read_text("utf-8").split())
-    hidden = said.partition("What a recording cannot see")[2]
-    assert "tools that run at the provider, and its caches" in hidden
+    return said.partition("What a recording cannot see")[2].partition("## ")[0]
 
 
 def readme_is_silent(patch):
-    text = README.read_text("utf-8").replace("tools that run at the\nprovider, and its caches;", "")
-    patch.setattr(Path, "read_text", lambda *_: text)
+    text = README.read_text("utf-8").partition("What a recording cannot see")[0]
+    read = Path.read_text
+    patch.setattr(Path, "read_text", lambda p, *how: text if p == README else read(p, *how))
 
 
 # ---- other processes
@@ -225,7 +365,7 @@ def check_other_processes():
 
 
 def other_processes_are_ours(patch):
-    patch.setattr(recording.Reader, "_judge_writer", lambda *_: None)
+    patch.setattr(Recording, "require_complete", lambda _: None)
 
 
 # ---- exceptions
@@ -266,11 +406,16 @@ def exceptions_are_general(patch):
 
 RULINGS = {
     check_polling: [last_in_first_out, all_polls_alike],
+    check_lanes: [first_come_first_served],
+    check_recorded_order: [answers_come_as_they_are_asked_for, order_is_not_looked_at],
     check_attempts: [attempts_are_one],
     check_sleeps: [sleeps_are_slept],
     check_provider_ids: [ids_stay, mapping_is_dropped],
-    check_people: [people_are_not_resumed, people_answer_anew],
     check_server_side_tools: [readme_is_silent],
+    check_files: [calls_are_made_again, readme_is_silent],
+    check_people: [people_are_not_resumed, people_answer_anew],
+    check_people_live: [people_answer_once_for_all],
+    check_where_an_answer_stands: [interrupts_tell_what_was_asked],
     check_other_processes: [other_processes_are_ours],
     check_exceptions: [exceptions_are_general],
 }

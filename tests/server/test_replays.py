@@ -5,34 +5,17 @@ import os
 import random
 import subprocess
 import sys
-import time
 from uuid import UUID
 
 import psycopg
 import pytest
 from langchain_core.messages import BaseMessage
+from replays_asked import SLOW, needs_isolation, over, running
 from speaking import Client
 
 import workbench as wb
 from workbench.errors import Conflict, NotFound, NotReplayable, RunNotFound, UsageError
 from workbench.examples import support_desk
-from workbench.replay import isolation
-
-PATIENCE_S = 120
-OVER = ("done", "failed", "cancelled")
-SLOW = "slow_agents:slow"
-
-needs_isolation = pytest.mark.skipif(
-    not isolation.possible(), reason="no network namespace can be made here"
-)
-
-
-def until(said, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := said()):
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(autouse=True)
@@ -56,27 +39,12 @@ def run(store):
 
 
 @pytest.fixture
-def gate(tmp_path):
-    return tmp_path / "gate"
-
-
-@pytest.fixture
 def slow_run(store, gate):
     """A run whose replay waits until the gate is there again."""
     gate.touch()
     recorded = wb.record(store, SLOW, str(gate))
     gate.unlink()
     return recorded
-
-
-def over(store, job_id):
-    return until(
-        lambda: (row := store.replays.get(job_id))["status"] in OVER and row, f"the end of {job_id}"
-    )
-
-
-def running(store, job_id):
-    until(lambda: store.replays.get(job_id)["status"] == "running", f"{job_id} begins")
 
 
 def unnamed(output):
@@ -250,7 +218,7 @@ def test_the_first_is_accepted_and_the_next_is_answered(client, run):
         {"mode": "cached"},
         {"collect": True},
         {"order": "completed"},
-        {"on_miss": "error"},
+        {"mode": "cached", "on_miss": "error"},
         {"overrides": {"tool:x": "simulated"}},
         {"agent": "slow"},
     ],
@@ -337,16 +305,6 @@ def test_a_run_that_is_not_there_is_refused(store):
 
 
 @pytest.mark.parametrize(
-    "live", [{"mode": "live"}, {"on_miss": "live"}, {"overrides": {"tool:x": "live"}}]
-)
-def test_only_an_agent_registered_for_it_goes_live(store, run, live):
-    with pytest.raises(UsageError) as caught:
-        store.replays.submit(run.run_id, agent="support", **live)
-    assert caught.value.expected == "outside"
-    assert store.replays.submit(run.run_id, agent="outside", **live)["status"] == "queued"
-
-
-@pytest.mark.parametrize(
     ("body", "where"),
     [
         ({"mode": "fast"}, "mode"),
@@ -354,6 +312,8 @@ def test_only_an_agent_registered_for_it_goes_live(store, run, live):
         ({"overrides": {"lookup": "cached"}}, "overrides"),
         ({"overrides": {"tool:": "cached"}}, "overrides"),
         ({"key": ""}, "key"),
+        ({"mode": "exact", "on_miss": "error"}, "on_miss"),
+        ({"mode": "live", "budget": {"calls": -1}}, "budget"),
         ({"target": "os:system"}, None),
     ],
 )
@@ -388,23 +348,6 @@ def test_one_that_waits_is_cancelled_at_once(own_store, own_run):
     assert own_store.replays.cancel(job_id)["status"] == "cancelled"
     with pytest.raises(NotReplayable):
         own_store.replays.wait(job_id)
-
-
-@pytest.fixture
-def own_store(own_server):
-    """A store on a server of the test's own, beside which no worker runs yet."""
-    from workbench.store import connect
-
-    with connect(own_server.url, own_server.api_key) as opened:
-        yield opened
-
-
-@pytest.fixture
-def own_run(own_store, gate):
-    gate.touch()
-    recorded = wb.record(own_store, SLOW, str(gate))
-    gate.unlink()
-    return recorded.run_id
 
 
 @needs_isolation

@@ -6,36 +6,15 @@ from datetime import timedelta
 import psutil
 import psycopg
 import pytest
+from replays_asked import needs_isolation, over, running, until
 from running import AGENTS, service
-from test_replays import SLOW, needs_isolation, over, running, until
 from workbench_server.agents import Agent
 from workbench_server.keys import fresh_key
 from workbench_server.worker import replaying
 from workbench_server.worker.snapshot import Worker
 
-import workbench as wb
 from workbench.store import connect
 from workbench.store.aside import store_kept
-
-
-@pytest.fixture
-def gate(tmp_path):
-    return tmp_path / "gate"
-
-
-@pytest.fixture
-def own_store(own_server):
-    """A store on a server of the test's own, beside which no worker runs yet."""
-    with connect(own_server.url, own_server.api_key) as opened:
-        yield opened
-
-
-@pytest.fixture
-def own_run(own_store, gate):
-    gate.touch()
-    recorded = wb.record(own_store, SLOW, str(gate))
-    gate.unlink()
-    return recorded.run_id
 
 
 def worker_of(server):
@@ -232,6 +211,18 @@ def test_a_live_replay_is_not_repeated(own_server, own_store, own_run, replayer)
     again = replaying.replay(replayer, workspace_id, job_id=asked["job_id"])
     assert asyncio.run(again) == "failed"
     assert "live" in own_store.replays.get(asked["job_id"])["error"]["title"]
+
+
+def test_where_the_worker_s_list_says_nothing_of_live_nothing_is(
+    own_server, own_store, own_run, replayer
+):
+    asked = own_store.replays.submit(own_run, agent="outside", mode="live")
+    agents = {**replayer.agents, "outside": Agent(target="slow_agents:outside")}
+    other = replaying.Replayer(worker=replayer.worker, agents=agents, url=replayer.url)
+    workspace_id = own_server.workspace.workspace_id
+    again = replaying.replay(other, workspace_id, job_id=asked["job_id"])
+    assert asyncio.run(again) == "failed"
+    assert "may not call outside" in own_store.replays.get(asked["job_id"])["error"]["title"]
 
 
 def test_one_that_is_broken_off_again_and_again_fails(own_server, own_store, own_run, replayer):

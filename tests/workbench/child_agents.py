@@ -80,6 +80,8 @@ def begun_in_a_line(_):
     return wait_for(begin.Process(target=joined_and_more, args=(wb.context(), "child")))
 
 
+WAYS = (forked_by_multiprocessing, spawned, spawned_by_a_server, begun_by_subprocess)
+
 # ---- those that end otherwise
 
 

@@ -7,6 +7,7 @@ import random
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Annotated, Any, TypedDict
 
 from langchain.agents import create_agent
@@ -598,3 +599,5 @@ CASES = {
         lanes={"root/model": 6, **_numbered("root/tools[{}]/1", range(3), 3)},
     ),
 }
+# each by its name, as a child imports it: ``graph_agents:cases.NAME``
+cases = SimpleNamespace(**{name: case.agent for name, case in CASES.items()})

@@ -1,4 +1,4 @@
-"""Agents whose process is what is tested, and the shapes of others, each importable by its name.
+"""Agents whose process is what is tested, each importable by its name.
 
 They behave at home, where they are recorded, and misbehave away.
 """
@@ -7,36 +7,12 @@ import os
 import signal
 import threading
 
-import graph_agents
-import lane_agents
 from replay_agents import ask
 
 import workbench as wb
 
 HOME = "WORKBENCH_TEST_HOME"
 """Set where agents are at home: no child is given it."""
-
-for _name, _case in graph_agents.CASES.items():
-    globals()[f"graph_{_name}".replace(" ", "_").replace("-", "_").replace(",", "")] = _case.agent
-LANES = {
-    agent.__name__: f"lane_agents:{agent.__name__}"
-    for agent in (
-        lane_agents.in_order_async,
-        lane_agents.gathered,
-        lane_agents.tasks_in_tasks,
-        lane_agents.mapped,
-        lane_agents.in_bare_threads,
-        lane_agents.threads_of_tasks,
-        lane_agents.iterators_in_tasks,
-        lane_agents.retried,
-    )
-}
-
-
-def named(case):
-    """Return by what name a child imports the agent of a graph's case."""
-    attribute = f"graph_{case}".replace(" ", "_").replace("-", "_").replace(",", "")
-    return f"{__name__}:{attribute}"
 
 
 def away():
@@ -97,6 +73,13 @@ watched = asked_twice(waits_for)
 
 def many(count):
     return sum(ask(number)["answer"] for number in range(count))
+
+
+def lingering(_):
+    """Take more than a second of real time, which no replay skips."""
+    found = ask(0)
+    threading.Event().wait(1.5)
+    return [found, ask(1)]
 
 
 @wb.call(effect="read")

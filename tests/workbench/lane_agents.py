@@ -7,6 +7,7 @@ import functools
 import itertools
 import queue
 import random
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -420,3 +421,74 @@ async def retried_side_by_side(_):
         return None
 
     return await asyncio.gather(*(retry(name) for name in "abc"))
+
+
+# ---- what nobody can order
+
+
+async def called_back(_):
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    loop.call_later(0.001, lambda: (ask("later"), done.set()))
+    await aask("now")
+    await done.wait()
+
+
+async def called_back_at_the_end(_):
+    done = asyncio.Event()
+    task = asyncio.create_task(aask("task"))
+    task.add_done_callback(lambda _: (ask("there"), done.set()))
+    await done.wait()
+
+
+async def tasks_of_a_callback(_):
+    loop = asyncio.get_running_loop()
+    made = loop.create_future()
+    loop.call_later(0.001, lambda: made.set_result(asyncio.create_task(aask("later"))))
+    await aask("now")
+    await (await made)
+
+
+def begun_by_a_pool(_):
+    with ThreadPoolExecutor(1, initializer=ask, initargs=("begin",)) as pool:
+        return pool.submit(ask, "job").result()
+
+
+# ---- the suite
+
+ALL = (
+    in_order,
+    in_order_async,
+    in_a_copied_context,
+    gathered,
+    chains,
+    grouped,
+    awaited_backwards,
+    as_they_come,
+    in_time,
+    shielded,
+    tasks_in_tasks,
+    in_one_context,
+    by_its_own_factory,
+    *([eager] if sys.version_info >= (3, 12) else []),
+    with_a_runner,
+    runners_in_threads,
+    in_a_group_of_anyio,
+    mapped,
+    submitted,
+    in_threads,
+    in_bare_threads,
+    pools_in_pools,
+    followed,
+    threads_of_tasks,
+    tasks_of_threads,
+    handed_to_a_loop,
+    workers,
+    a_line_of_workers,
+    workers_of_tasks,
+    iterators_in_threads,
+    iterators_in_tasks,
+    a_generator_that_asks,
+    retried,
+    retried_side_by_side,
+)
+BESIDE = (called_back, called_back_at_the_end, tasks_of_a_callback, begun_by_a_pool)

@@ -459,3 +459,35 @@ async def failed_before_others_began(_):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     return sorted(seen)
+
+
+# ---- the suite
+
+ORDERED = (
+    as_they_come,
+    first_of_them,
+    into_a_list,
+    two_at_a_time,
+    nested,
+    waiting_for_another,
+    streams,
+    from_threads,
+    polling,
+    executor_as_completed,
+    executor_first,
+    threads_into_a_list,
+    streams_in_threads,
+    pool_of_one,
+    pool_of_two_with_chains,
+    joined_in_the_way,
+    branches_as_they_end,
+    abranches_as_they_end,
+)
+LOOSE = (
+    cancelled_by_a_sibling,
+    out_of_time,
+    out_of_time_in_a_block,
+    cancelled_by_hand,
+    cancelled_after_its_answer_or_before,
+    failed_before_others_began,
+)

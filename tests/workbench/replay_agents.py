@@ -24,6 +24,16 @@ import workbench as wb
 
 POISONED = "WORKBENCH_TEST_POISONED"
 """Set for a process that begins with a poisoned world: the child of an isolated replay."""
+BITTEN = "WORKBENCH_TEST_BITTEN"
+"""Names a file in which whatever is called live in a poisoned world leaves a line."""
+
+
+def bitten(what):
+    """Say that something was called live which must not be, whoever catches what is raised."""
+    if BITTEN in os.environ:
+        with open(os.environ[BITTEN], "a") as file:  # noqa: PTH123 - as agents do
+            file.write(f"{what}\n")
+    raise AssertionError(f"{what} was called live")
 
 
 class World:
@@ -46,7 +56,7 @@ class World:
     def live(self, what):
         """Every body of a model, tool or retriever comes by here."""
         if self.poisoned:
-            raise AssertionError(f"{what} was called live")
+            bitten(what)
         self.calls += 1
         if self.side_effects is not None:
             with self.side_effects.open("a") as file:

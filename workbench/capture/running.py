@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import inspect
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from workbench.capture import outcomes, scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from workbench.capture.agents import RootCall
+
+_LOOK_S = 0.1
 
 
 @dataclass(kw_only=True)
@@ -118,8 +122,12 @@ async def _astreamed(target: Any, call: RootCall, config: Any, ended: Ended) -> 
     return final.output
 
 
-def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a coroutine to its end, beside a loop that already runs in this thread if need be."""
+def run_coroutine(make: Callable[[], Awaitable[Any]]) -> Any:
+    """Run a coroutine to its end, beside a loop that already runs in this thread if need be.
+
+    As with `asyncio.run`, an interrupt (Ctrl-C) cancels it, and another breaks off what it is at.
+    It is raised when the coroutine has ended: nothing of it goes on behind.
+    """
 
     async def main() -> Any:
         return await make()
@@ -128,18 +136,80 @@ def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(main())
-    context, box = contextvars.copy_context(), Ended()
+    beside = _Beside(make)
+    beside.wait()
+    if beside.ended.error is not None:
+        raise beside.ended.error
+    return beside.ended.output
 
-    def work() -> None:
+
+class _Beside:
+    """A coroutine in a thread of its own."""
+
+    def __init__(self, make: Callable[[], Awaitable[Any]]) -> None:
+        self.ended = Ended()
+        self._make = make
+        self._context = contextvars.copy_context()
+        self._over = threading.Event()
+        self._task: asyncio.Task[Any] | None = None
+        self._interrupts = 0
+        self._thread = threading.Thread(target=self._work, name="agent-root")
+
+    def wait(self) -> None:
+        """Run it; an interrupt, which only the thread that waits gets, is raised at its end."""
+        first: BaseException | None = None
         try:
-            context.run(scope.adopt)
-            box.output = context.run(asyncio.run, main())
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-            box.error = error
+            self._thread.start()
+        except BaseException:
+            self._interrupt()
+            raise
+        while True:
+            try:
+                # Not for ever: polars has the system wait on after Ctrl-C
+                # (https://github.com/pola-rs/polars/issues/21739). And no join: it would take the
+                # thread for ended once it was interrupted.
+                while not self._over.wait(_LOOK_S):
+                    pass
+                break
+            except BaseException as error:  # noqa: BLE001 - Ctrl-C, or what an alarm raises
+                self._interrupt()
+                first = first or error
+        self._thread.join()
+        if first is not None:
+            raise first
 
-    thread = threading.Thread(target=work, name="agent-root")
-    thread.start()
-    thread.join()
-    if box.error is not None:
-        raise box.error
-    return box.output
+    def _interrupt(self) -> None:
+        self._interrupts += 1
+        task = self._task
+        if task is None:  # it did not begin, or ended
+            return
+        if self._interrupts > 1:
+            whom, what = (
+                ctypes.c_ulong(self._thread.ident or 0),
+                ctypes.py_object(KeyboardInterrupt),
+            )
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(whom, what)
+        with suppress(RuntimeError):  # it ended just now
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._over.set()
+
+    def _run(self) -> None:
+        try:
+            self._context.run(scope.adopt)
+            self.ended.output = self._context.run(asyncio.run, self._main())
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            self.ended.error = error
+
+    async def _main(self) -> Any:
+        self._task = asyncio.current_task()
+        try:
+            if self._interrupts:
+                raise asyncio.CancelledError
+            return await self._make()
+        finally:
+            self._task = None

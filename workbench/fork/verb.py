@@ -16,6 +16,7 @@ from workbench.replay import isolation, redacting
 from workbench.replay import verb as replaying
 from workbench.replay.gate import Gate
 from workbench.replay.playing import play
+from workbench.replay.progress import shown
 from workbench.replay.targets import target_of
 from workbench.schema import RunHeader
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from workbench.fork.session import OnMiss, Rest
     from workbench.recording import RecordedCall, Recording
+    from workbench.replay.progress import Tell
     from workbench.replay.result import ReplayResult
     from workbench.store.protocol import Store
     from workbench.store.run import Run
@@ -153,8 +155,14 @@ class Fork:
             edited=bool(self.edits),
         )
 
-    def run(self) -> ReplayResult:
+    def run(self, *, progress: Tell | None = None) -> ReplayResult:
         """Run the fork.
+
+        Parameters
+        ----------
+        progress
+            As in `workbench.replay`: called with (calls answered, calls of the source); default a
+            bar, for forks that take longer than a second.
 
         Returns
         -------
@@ -170,6 +178,7 @@ class Fork:
             "effects": self.effects,
             "redact": redacting.wanted_for(self.recording, self.source.store, self.redact),
         }
+        telling = shown(progress, what="fork")
         if self.isolate:
             job = isolation.Job(
                 session="workbench.fork.session:from_options",
@@ -179,17 +188,18 @@ class Fork:
                     "redact": redacting.sent(options["redact"]),
                 },
             )
-            with isolation.started(self.source, self.agent) as child:
+            with isolation.started(self.source, self.agent) as child, telling as tell:
                 now = child.imported()
                 header = self._header(child.agent, now)
                 target = target_of(self.source, header, into=self.into)
-                played = child.play(job, self.source, target.sink)
+                played = child.play(job, self.source, target.sink, progress=tell)
         else:
             now = code.fingerprint(self.agent.target, entry_point=self.agent.entry_point)
             header = self._header(self.agent.entry_point, now)
             target = target_of(self.source, header, into=self.into)
             session = ForkSession(Journal(target.sink), self.recording, **options)
-            played = play(session, self.recording, self.agent, now=now)
+            with telling as tell:
+                played = play(session, self.recording, self.agent, now=now, progress=tell)
         return replaying.result_of(
             played,
             self.source,

@@ -44,7 +44,8 @@ def recorded(pages: Iterable[pl.DataFrame], bodies: Mapping[str, dict[str, Any]]
 
 
 def _are_sealed(page: pl.DataFrame) -> bool:
-    return page["digest"].str.contains("^[0-9a-f]{64}$").fill_null(value=False).all()
+    digests = page["digest"].str.contains("^[0-9a-f]{64}$").fill_null(value=False)
+    return digests.all() and not page["seq"].null_count()
 
 
 def heard(pages: Iterable[pl.DataFrame]) -> Iterator[Event]:

@@ -67,7 +67,7 @@ _decode = msgspec.json.Decoder(RecordedCall).decode
 _encode = msgspec.json.Encoder().encode
 NEVER = 0
 """No event has this ``seq``."""
-_FARTHEST = 1_000  # ordinals: how far behind the others one may stand in a list
+_FARTHEST = 64  # ordinals: how far behind the others one may stand in a list
 _NOWHERE = -1
 _BYTES = 32  # of a signature
 

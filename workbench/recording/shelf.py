@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from array import array
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ class Shelf:
         self._begins = array("Q", [0])
         self._written = 0
         self._last = bytearray()
-        self._file: Any = None
+        self._file: int | None = None
 
     def __len__(self) -> int:
         return len(self._begins) - 1
@@ -57,17 +58,19 @@ class Shelf:
 
     def __getitem__(self, number: int) -> bytes:
         begin, end = self._begins[number], self._begins[number + 1]
-        if begin >= self._written:
+        if self._file is None or begin >= self._written:
             return bytes(self._last[begin - self._written : end - self._written])
-        return os.pread(self._file.fileno(), end - begin, begin)
+        return os.pread(self._file, end - begin, begin)
 
     def _write(self) -> None:
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="workbench-", buffering=0)  # noqa: SIM115 - lives as long as this
+                with tempfile.TemporaryFile(prefix="workbench-") as made:
+                    self._file = os.dup(made.fileno())
+                weakref.finalize(self, os.close, self._file)
             rest = memoryview(self._last)
             while rest:
-                rest = rest[self._file.write(rest) :]
+                rest = rest[os.write(self._file, rest) :]
         except OSError as error:
             raise Unavailable(
                 "there is no room to put a recording aside",

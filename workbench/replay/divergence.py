@@ -68,8 +68,9 @@ class Divergence:
         return cls(**{**told, **{name: tuple(told[name]) for name in _SEVERAL}})
 
     def __str__(self) -> str:
-        where = f"seq {self.seq}" if self.seq is not None else "no recorded call"
-        lines = [f"{self.kind} at {where}, lane {self.lane}: {self.cause}"]
+        seq = "" if self.seq is None else f" at seq {self.seq}"
+        lane = "" if self.lane is None else f" in lane {self.lane}"
+        lines = [f"{self.kind}{seq}{lane}: {self.cause}"]
         lines += [
             f"  {c['pointer'] or '/'}: {c['expected']!r} → {c['actual']!r}"
             for c in self.changes[:5]

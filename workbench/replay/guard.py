@@ -59,7 +59,7 @@ def _hook(event: str, arguments: Any) -> None:
     if ours.is_running() or _is_framework_s(threading.current_thread()):
         return
     here = scope.current()
-    if here is not None and is_permitted(here):
+    if ours.is_asking() if here is None else is_permitted(here):
         return
     for session in _active:
         session.refused_outside(event, here is not None and here.session is session)

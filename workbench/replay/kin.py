@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from workbench import ours
-from workbench.errors import WorkbenchError
-from workbench.replay.divergence import ReplayStopped
+from workbench.errors import RunNotFound
 from workbench.replay.engine import Match
 from workbench.replay.policy import HARMLESS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from workbench.recording import RecordedCall, Recording
     from workbench.replay.engine import Question
@@ -27,33 +26,27 @@ MOST_OF_COHORT = 20  # the newest
 class Kin:
     """Gives a call of a kindred run that asked the same, if it only reads; each answers once.
 
-    Runs are read when a call misses, and no more of them than it takes. A store that cannot be read
-    is no miss: ``failed`` takes why, and the replay ends.
+    Runs are read when a call misses, and no more of them than it takes.
     """
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.failed: Callable[[Exception], object] = _nobody_told
         self._read: list[_One] = []
         self._rest = self._others()
 
     def __call__(self, asked: Question, effect: str) -> Match | None:
-        """Return the first such call, nearest kin first; None where the call may change things."""
-        try:
-            # asked in the middle of a replay, whose guard lets nobody connect but us
-            return ours.apart(lambda: self.first(asked.signature, effect), name="workbench-kin")
-        except (WorkbenchError, OSError) as error:
-            self.failed(error)
-            raise ReplayStopped from error
-
-    def first(self, signature: str, effect: str) -> Match | None:
-        """Do so by what was asked alone.
+        """Return the first such call, nearest kin first; None where the call may change things.
 
         Raises
         ------
         WorkbenchError
             A run could not be read.
         """
+        # asked in the middle of a replay, whose guard lets nobody connect but us
+        return ours.apart(lambda: self.first(asked.signature, effect), name="workbench-kin")
+
+    def first(self, signature: str, effect: str) -> Match | None:
+        """Do so by what was asked alone."""
         if effect not in HARMLESS:
             return None
         for one in self._all():
@@ -83,7 +76,7 @@ class Kin:
                 return
             try:
                 run = run.store.run(str(parent))
-            except WorkbenchError:
+            except RunNotFound:
                 return  # it is in another store, or gone
             yield run
 
@@ -103,9 +96,6 @@ class Kin:
         )
         for run_id in akin["run_id"]:
             yield self._run.store.run(run_id)
-
-
-def _nobody_told(_: Exception) -> None: ...
 
 
 class _One:

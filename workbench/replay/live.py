@@ -56,6 +56,8 @@ class Live:
             raise d.ReplayStopped
         taken = None if stood_for is None else session.engine.take(stood_for, "live")
         call = taken.call if taken else None
+        if call is None:  # what comes is compared with nothing
+            session.passed_over(asked)
         self._begin(opened, call)
         session.improvised = True
         opened.labels = session.labels("live", "live")
@@ -112,7 +114,7 @@ class Live:
             self._stands_for[mine] = theirs
         told = session.question(opened)
         if told.signature != call.signature:
-            session.note(session.engine.changed(told, call))
+            session.tell(session.engine.changed(told, call), asked=told)
             return
         found = outcome_changes(call, came, session.recording.bodies)
         if found is not None:

@@ -33,12 +33,13 @@ class Plausible:
         """Answer a call with what is plausible; return why nothing is."""
         session = self._session
         here = session.recorded(opened)
-        found = self._asked(asked, opened, here)
+        found = session.looked_up(lambda: self._asked(asked, opened, here))
         if not isinstance(found, Answer):
             return _abstained(asked, here, found)
         stood_for = session.in_place_of(asked)
         if stood_for is not None:  # nobody waits for it any more, and nothing of it was given
             session.engine.take(stood_for, "simulated")
+        session.passed_over(asked)
         session.improvised = True
         opened.answer = found
         opened.labels = session.labels("simulated", "simulated")

@@ -49,7 +49,12 @@ class Budget:
                 raise UsageError("no such budget", expected=list(cls.__slots__), found=name)
             is_number = isinstance(bound, (int, float)) and not isinstance(bound, bool)
             if not is_number or not (math.isfinite(bound) and bound >= 0):
-                raise UsageError(f"the budget of {name} is no number", found=bound)
+                raise UsageError(
+                    f"the budget of {name} is no number",
+                    where="budget",
+                    found=bound,
+                    hint="a bound is 0 or more; what is not named is not bounded",
+                )
         return cls(**given)
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,6 +107,7 @@ class Policy:
         if on_miss != "fail" and set(made.modes) == {"exact"}:
             raise UsageError(
                 "an exact replay ends at its first miss",
+                where="on_miss",
                 found=f"on_miss={on_miss!r}",
                 hint='mode="cached" goes on as on_miss says',
             )

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _TELL_S = 0.1
 _SILENT_S = 1.0
 _HTML = (
-    '<div style="display:flex;align-items:center;gap:0.75em;font-variant-numeric:tabular-nums">'
-    '<span>replay</span><progress value="{}" max="{}" style="width:16em"></progress>'
+    '<div style="display:flex;align-items:center;gap:0.75em;padding:0.25em 0.6em;'
+    'font-size:var(--jp-ui-font-size1,13px);font-variant-numeric:tabular-nums"><span>{}</span>'
+    '<progress value="{}" max="{}" '
+    'style="width:16em;accent-color:var(--jp-brand-color1,#1976d2)"></progress>'
     "<span>{}</span></div>"
 )
 
@@ -29,10 +31,11 @@ class Bar:
     """What is done of all, and since when: for replays that take longer than a second.
 
     In a notebook it is a line of the cell's output, else a bar on standard error; nothing of it is
-    left behind, neither on the screen nor in the notebook's file.
+    left behind, neither on the screen nor in the notebook's file. ``what`` is done is its title.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "replay") -> None:
+        self._what = what
         self._began = time.monotonic()
         self._cell = contextvars.copy_context()  # it is told from a thread that has no cell
         self._shown: _Line | _InNotebook | None = None
@@ -43,7 +46,8 @@ class Bar:
         if self._shown is None:
             if seconds < _SILENT_S:
                 return
-            self._shown = _InNotebook(self._cell) if _is_notebook() else _Line()
+            what, cell = self._what, self._cell
+            self._shown = _InNotebook(what, cell) if _is_notebook() else _Line(what)
         self._shown.show(done, total, seconds)
 
     def close(self) -> None:
@@ -55,7 +59,8 @@ class Bar:
 class _Line:
     """A bar on standard error."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._bar: Any = None
 
     def show(self, done: int, total: int, seconds: float) -> None:
@@ -67,7 +72,7 @@ class _Line:
                 total=total,
                 leave=False,
                 file=sys.stderr,
-                bar_format="replay |{bar}| {n_fmt} of {total_fmt} calls, {elapsed}",
+                bar_format=f"{self._what} |{{bar}}| {{n_fmt}} of {{total_fmt}} calls, {{elapsed}}",
             )
             self._bar.start_t -= seconds
         self._bar.n = done
@@ -80,13 +85,14 @@ class _Line:
 class _InNotebook:
     """A line of a cell's output, which is in its file only while it is shown."""
 
-    def __init__(self, cell: contextvars.Context) -> None:
-        self._cell = cell
+    def __init__(self, what: str, cell: contextvars.Context) -> None:
+        self._what, self._cell = what, cell
         self._handle: Any = None
 
     def show(self, done: int, total: int, seconds: float) -> None:
         told = f"{done} of {total} calls, {int(seconds) // 60}:{int(seconds) % 60:02}"
-        self._put({"text/plain": f"replay: {told}", "text/html": _HTML.format(done, total, told)})
+        html = _HTML.format(self._what, done, total, told)
+        self._put({"text/plain": f"{self._what}: {told}", "text/html": html})
 
     def take_away(self) -> None:
         self._put({"text/plain": ""})
@@ -111,12 +117,12 @@ def _is_notebook() -> bool:
 
 
 @contextmanager
-def shown(progress: Tell | None) -> Iterator[Tell]:
-    """Give what is told of progress: what was given, else a bar."""
+def shown(progress: Tell | None, *, what: str = "replay") -> Iterator[Tell]:
+    """Give what is told of progress: what was given, else a bar with ``what`` is done."""
     if progress is not None:
         yield progress
         return
-    bar = Bar()
+    bar = Bar(what)
     try:
         yield bar
     finally:

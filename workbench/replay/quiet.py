@@ -45,9 +45,10 @@ class Quiet:
         self._rests: dict[int, Look] = {}
 
     def threads(self, known: Iterable[int]) -> set[int]:
-        """Return all threads that work for the session, of which some are known."""
+        """Return all threads that work for the session but this one, of which some are known."""
         frames = sys._current_frames()  # noqa: SLF001 - where other threads are
-        return {*known, *(ident for ident, frame in frames.items() if self._is_ours(frame))}
+        found = {*known, *(ident for ident, frame in frames.items() if self._is_ours(frame))}
+        return found - {threading.get_ident()}  # who looks never stands still
 
     def _is_ours(self, frame: FrameType | None) -> bool:
         while frame is not None:

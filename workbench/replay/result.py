@@ -29,7 +29,7 @@ MATCHES = pl.Schema(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ReplayResult:
     """A finished replay.
 
@@ -46,7 +46,7 @@ class ReplayResult:
     divergences: list[Divergence]
     matches: pl.DataFrame
     certificate: dict[str, Any]
-    output: Any = field(default=None, repr=False)
+    output: Any = None
     lost: list[str] = field(default_factory=list)
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -56,6 +56,9 @@ class ReplayResult:
         written = Path(path)
         written.write_bytes(certificate.dumps(self.certificate))
         return written
+
+    def __repr__(self) -> str:
+        return f"<ReplayResult {self}>"
 
     def __str__(self) -> str:
         calls = self.certificate["calls"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.capture import humans, outcomes
 from workbench.capture.session import Answer, Opened
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     # (question, effect) → a call of another run
     Kindred = Callable[[Question, str], Match | None]
+
+T = TypeVar("T")
 
 _MOST_BEHIND = 10_000  # calls
 # answers of these levels were not given to this very request in the recorded run
@@ -166,10 +168,27 @@ class ReplaySession(TellingSession):
             sound = question.order == "declared" and not question.drifted
             return self.engine.exact(question) if sound else None
         found = self.engine.cached(question)
-        if found is None and self._kin is not None:
+        kin = self._kin
+        if found is None and kin is not None:
             effect = self.live.gate.effect(question.name, opened.asked.effect)
-            found = self._kin(question, effect)
+            found = self.looked_up(lambda: kin(question, effect))
+            if found is not None:
+                self.passed_over(question)
         return found
+
+    def looked_up(self, look: Callable[[], T]) -> T:
+        """Return what is found beside the recording; a store that cannot be read is no miss."""
+        try:
+            return look()
+        except Exception as error:
+            self.cancel(error)  # raised where the replay was asked for, and not in the agent
+            raise d.ReplayStopped from error
+
+    def passed_over(self, question: Question) -> None:
+        """Keep a request that was changed and is answered all the same, by no recorded call."""
+        here = self.recording.at(question.lane, question.ordinal)
+        if here is None or here.signature != question.signature:
+            self.engine.passed_over(question)
 
     def _miss(
         self,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import hashing
-from workbench.errors import UsageError, WorkbenchError
+from workbench.errors import UsageError
 from workbench.replay import given, normal
 from workbench.replay.distance import distance
 from workbench.replay.rules import NOTHING, Rule, rules_of
@@ -145,7 +145,7 @@ class Simulator:
         return Simulator(self.payload, self.rules, lake=lake, threshold=self.threshold)
 
     def __call__(self, asked: Question) -> Simulated | Abstained:
-        """Answer a question, or abstain."""
+        """Answer a question, or abstain; what the lake raises is raised."""
         try:
             outcome = self._of_payload(asked)
         except Exception as error:  # noqa: BLE001 - an operator's own function: it is no answer of the tool
@@ -166,10 +166,7 @@ class Simulator:
 
     def _nearest(self, asked: Question) -> Simulated | Abstained:
         what = f"{asked.kind} {asked.name}"
-        try:
-            candidates = () if self.lake is None else self.lake(asked.kind, asked.name)
-        except WorkbenchError as error:
-            return Abstained(reason=f"the recorded calls of {what} cannot be read: {error}")
+        candidates = () if self.lake is None else self.lake(asked.kind, asked.name)
         if not candidates:
             return Abstained(reason=f"no rule answers {what}, and no such call is recorded")
         far = [(_far(asked, one), one) for one in candidates]

@@ -65,8 +65,8 @@ class TellingSession(Session):
     def tell(self, found: Divergence, *, asked: Question | None = None) -> None:
         """Keep a difference behind those of calls that were passed over before, unnoticed."""
         with self.lock:
-            earlier = self.engine.left_over(asked)
-            self.divergences += [*([] if self.edited else earlier), found]
+            earlier = [] if self.edited else self.engine.left_over(asked)
+            self.divergences += [*earlier, found]
 
     def tell_failed(self, question: Question) -> None:
         """Note once that a normaliser raised: the call was matched as if it had found nothing."""

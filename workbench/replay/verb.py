@@ -196,8 +196,6 @@ def replay(
                 simulate=simulate,
                 **options,
             )
-            if kin is not None:
-                kin.failed = session.cancel
             played = play(session, source, found, now=now, progress=tell)
         else:
             sent = {**options, "policy": policy.as_dict(), "redact": redacting.sent(wanted)}

@@ -14,7 +14,7 @@ import fsspec
 import polars as pl
 
 from workbench import frames
-from workbench.errors import UsageError
+from workbench.errors import MalformedFile, UsageError
 from workbench.store.foreign import reading
 from workbench.store.lake import Lake, unreadable
 from workbench.store.run import Run
@@ -39,7 +39,11 @@ def over_folder(store: FolderStore, query: str) -> pl.DataFrame:
         engine.register("runs", store.runs().to_arrow())
         if "events" in named:
             paths = [_mounted(engine, store.files, events)]
-            engine.execute(f"create view events as {_reading(paths, EVENTS)}")
+            try:
+                engine.execute(f"create view events as {_reading(paths, EVENTS)}")
+            except duckdb.IOException as error:
+                said = str(error).partition("\n")[0]
+                raise MalformedFile("the file cannot be read", where=events, found=said) from error
         if "messages" in named:
             runs = [Run(store, row) for row in store.runs().iter_rows(named=True)]
             engine.register("messages", messages_of(runs).to_arrow())

@@ -6,7 +6,7 @@ import copy
 import os
 import random
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import zstandard
 
+from workbench import ours
 from workbench.errors import Unavailable, UsageError, WorkbenchError
 
 if TYPE_CHECKING:
@@ -120,7 +121,10 @@ class Wire:
             raise UsageError("the store is closed", where=self.url)
         timeout = httpx.Timeout(silence_s, connect=5.0)
         try:
-            with self._client.stream("GET", path, headers=headers, timeout=timeout) as response:
+            with ExitStack() as stack:
+                opening = self._client.stream("GET", path, headers=headers, timeout=timeout)
+                with ours.asking():
+                    response = stack.enter_context(opening)
                 if response.status_code >= _REDIRECT:
                     response.read()
                 yield self._checked(response)
@@ -153,7 +157,8 @@ class Wire:
         for attempt in range(1, self._attempts + 1):
             last = attempt == self._attempts
             try:
-                response = self._client.request(method, path, timeout=timeout, **request)
+                with ours.asking():
+                    response = self._client.request(method, path, timeout=timeout, **request)
             except httpx.ConnectError as error:
                 # a server that restarts is back soon; one that is not there never is
                 if last or attempt > 1:

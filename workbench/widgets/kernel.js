@@ -8,8 +8,8 @@ export class Kernel {
   // `words` say what is fetched if that takes long; without them nobody waits for the answer.
   ask(content, then, words) {
     const id = ++this.last, entry = { sort: content.ask, then, timers: [] };
-    if (words) entry.timers = [setTimeout(() => this.late(words), 300),
-      setTimeout(() => { this.drop(id); this.silent(); }, 5000)];
+    // A kernel that is busy with a long cell answers after it.
+    if (words) entry.timers = [setTimeout(() => this.late(words), 300), setTimeout(this.silent, 5000)];
     for (const [old, { sort }] of this.waiting) if (sort === content.ask) this.drop(old);
     this.waiting.set(id, entry);
     try { this.model.send({ ...content, id }); } catch { this.drop(id); if (words) this.silent(); }

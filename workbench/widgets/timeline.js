@@ -134,7 +134,7 @@ class Timeline {
     if (this.failure)
       more.push({ tone: "bad", head: "The kernel could not answer.", text: this.failure });
     if (this.alone) more.push({ tone: "", head: "Overview only.",
-      text: `${count(steps)} steps in ${count(this.whole.bins)} bins. Run the cell to open single steps.` });
+      text: `${count(steps)} steps in ${count(this.whole.bins)} bins. Single steps come when the kernel is free, or the cell is run.` });
     this.noteBox.replaceChildren(...notes([...this.facts.notes, ...more]));
     this.said = null;
     this.foot();

@@ -25,7 +25,12 @@ router = APIRouter(tags=["replays"])
 
 @router.post("/replays", status_code=202)
 async def create(request: Request, caller: Writer) -> Response:
-    """Ask a worker to replay a run; the same key and body find the same replay."""
+    """Ask a worker to replay a run; the same key and body find the same replay.
+
+    It is isolated: no call is made outside. What is to be `live`, as `mode`, `on_miss` or an
+    override, is refused with 422 unless the operator registered the agent as live (`GET
+    /v1/agents`); then the replay is guarded, and calls are made as its own decorators allow.
+    """
     wanted = await asked(request, Asking)
     check_said(msgspec.to_builtins(wanted), caller.rules, where="body")
     state = request.app.state

@@ -145,6 +145,13 @@ async def _carried_out(replayer: Replayer, job: _Job) -> None:
             expected="the server's address in the worker's environment",
         )
     agent = named(replayer.agents, job.args["agent"])
+    if job.is_live and not agent.live:  # the server's list may be another than the worker's
+        raise UsageError(
+            "this agent may not call outside",
+            where="agent",
+            found=job.args["agent"],
+            hint="The operator registers it as live, for the server and for its workers.",
+        )
     key = fresh_key()
     lent = key.facts() | {"lasts_s": replayer.longest_s + _STORING_S}
     await _say(replayer.worker, job, "lend_key", **lent)

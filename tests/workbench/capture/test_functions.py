@@ -1,128 +1,16 @@
 """Functions of every sort are calls: recorded as they are called, and answered without running."""
 
 import asyncio
-import contextlib
-import functools
 import inspect
 
+import function_agents as agents
 import pytest
+from function_agents import parts
 
 import workbench as wb
 from workbench import errors
 from workbench.capture import RecordingWarning, callables
 from workbench.schema import parse_body
-
-# ---- one function of each sort; every body comes by the world, which can be poisoned
-
-
-def functions(live):
-    @wb.model
-    def ask(prompt, *, heat=0.5):
-        return {"said": prompt, "n": live("ask"), "heat": heat}
-
-    @wb.tool(effect="read", name="fetch")
-    async def get(order, /, depth=1, *lines, **rest):
-        await asyncio.sleep(0)
-        return [order, depth, lines, rest, live("get")]
-
-    @wb.validator
-    def is_short(text):
-        live("is_short")
-        return len(text) < 10
-
-    @wb.safety
-    def fails(text):
-        raise PermissionError(f"no {text} {live('fails')}")
-
-    def three(a, b, c=3):
-        return [a, b, c, live("three")]
-
-    return {
-        "ask": ask,
-        "get": get,
-        "is_short": is_short,
-        "fails": fails,
-        "partial": wb.tool(functools.partial(three, "first", c=9)),
-        "twice": wb.model(wb.tool(three)),
-    }
-
-
-def generators(live):
-    @wb.retriever
-    def pages(query):
-        for word in query.split():
-            yield f"{word} {live('pages')}"
-        return "all"
-
-    @wb.planner
-    async def plan(goal):
-        for number in range(3):
-            await asyncio.sleep(0)
-            yield {"goal": goal, "step": number, "n": live("plan")}
-
-    return {"pages": pages, "plan": plan}
-
-
-def methods(live):
-    class Desk:
-        def __init__(self, own):
-            self.own = own
-
-        @wb.tool
-        def method(self, order):
-            return [self.own, order, live("method")]
-
-        @wb.tool
-        @classmethod
-        def outer_class(cls, order):
-            return [cls.__name__, order, live("outer_class")]
-
-        @classmethod
-        @wb.tool
-        def inner_class(cls, order):
-            return [cls.__name__, order, live("inner_class")]
-
-        @wb.tool
-        @staticmethod
-        def static(order, *, n=2):
-            return [order, n, live("static")]
-
-    class Caller:
-        async def __call__(self, order):
-            return [order, live("caller")]
-
-    return {"desk": Desk("own"), "caller": wb.tool(Caller())}
-
-
-class Parts:
-    """Functions of every sort over one world, so that each test has its own."""
-
-    def __init__(self, world):
-        live = world.live
-        vars(self).update(functions(live) | generators(live) | methods(live))
-
-    async def all_of_them(self):
-        found = [self.ask("hi", heat=1), await self.get("A1", 2, 3, 4, also=True), []]
-        found.append(list(self.pages("one two")))
-        found.append([piece async for piece in self.plan("rest")])
-        found.append(self.is_short("short"))
-        with contextlib.suppress(PermissionError):
-            self.fails("way")
-        found += [self.desk.method("M"), self.desk.outer_class("O"), self.desk.inner_class("I")]
-        found += [self.desk.static("S", n=4), await self.caller("C"), self.partial("second")]
-        return [*found, self.twice(1, b=2)]
-
-
-@pytest.fixture
-def parts(world):
-    return Parts(world)
-
-
-def agent_of(parts):
-    async def agent(_):
-        return await parts.all_of_them()
-
-    return agent
 
 
 def replayed(run, agent, **options):
@@ -141,8 +29,8 @@ def is_start(event):
     return event.event_type == "call_started"
 
 
-def test_a_function_of_each_sort_is_recorded_read_back_and_replayed(folders, world, parts):
-    run = wb.record(folders, agent_of(parts), None)
+def test_a_function_of_each_sort_is_recorded(folders, world):
+    run = wb.record(folders, agents.of_all_sorts, None)
     assert run.status == "done", run.exception
     assert list(zip(run.calls["kind"], run.calls["name"], run.calls["effect"], strict=True)) == [
         ("model", "ask", "read"),
@@ -178,24 +66,21 @@ def test_a_function_of_each_sort_is_recorded_read_back_and_replayed(folders, wor
         {"a": "first", "b": "second", "c": 9},
         {"a": 1, "b": 2, "c": 3},
     ]
-    calls, world.poisoned = world.calls, True
-    replayed(run, agent_of(parts))
-    assert world.calls == calls
 
 
-def test_on_a_live_server_too(store, world, parts):
-    run = store.run(wb.record(store, agent_of(parts), None).run_id)
+def test_on_a_live_server_too(store, world):
+    run = store.run(wb.record(store, agents.of_all_sorts, None).run_id)
     assert run.calls.height == 13
     world.poisoned = True
-    assert replayed(run, agent_of(parts)).run.store is store
+    assert replayed(run, agents.of_all_sorts).run.store is store
 
 
-def test_outside_a_recording_a_function_is_itself(world, parts):
+def test_outside_a_recording_a_function_is_itself(world):
     assert asyncio.run(parts.all_of_them())[0] == {"said": "hi", "n": 1, "heat": 1}
     assert list(parts.pages("one")) == [f"one {world.calls}"]
 
 
-def test_signatures_names_and_docs_are_kept(parts):
+def test_signatures_names_and_docs_are_kept():
     assert (parts.ask.__name__, str(inspect.signature(parts.ask))) == (
         "ask",
         "(prompt, *, heat=0.5)",
@@ -213,16 +98,9 @@ def test_signatures_names_and_docs_are_kept(parts):
     ]
 
 
-def test_a_generator_is_decorated_twice_and_recorded_once(folders, world, parts):
-    both = wb.planner(parts.pages)
-
-    def agent(_):
-        return list(both("one two"))
-
-    run = wb.record(folders, agent, None)
+def test_a_generator_is_decorated_twice_and_recorded_once(folders, world):
+    run = wb.record(folders, agents.decorated_twice, None)
     assert run.calls["kind"].to_list() == ["planner"]
-    world.poisoned = True
-    replayed(run, agent)
 
 
 @pytest.mark.parametrize("wrong", ["look_up", 3, property(lambda _: 1)])
@@ -235,54 +113,23 @@ def test_what_cannot_be_called_is_refused_when_it_is_decorated(wrong):
 # ---- arguments
 
 
-def test_arguments_that_do_not_fit_raise_as_ever_and_leave_no_trace(folders, world, parts):
-    def agent(_):
-        said = []
-        for wrong in (
-            parts.ask,
-            lambda: parts.ask("a", "b"),
-            lambda: parts.ask("a", cold=1),
-            lambda: parts.pages("a", query="b"),
-            parts.plan,
-            lambda: asyncio.run(parts.get()),
-            parts.desk.method,
-        ):
-            with pytest.raises(TypeError) as raised:
-                wrong()
-            said.append(str(raised.value).rpartition(".")[2])
-        return said
-
-    run = wb.record(folders, agent, None)
+def test_arguments_that_do_not_fit_raise_as_ever_and_leave_no_trace(folders, world):
+    run = wb.record(folders, agents.called_wrongly, None)
     assert run.status == "done", run.exception
+    assert len(run.output) == 7
     assert run.output[0] == "ask() missing 1 required positional argument: 'prompt'"
     assert run.output[-1] == "method() missing 1 required positional argument: 'order'"
     assert run.calls.height == 0
     assert "capture_gap" not in [
         parse_body(e).label for e in run.event_log() if e.event_type == "annotated"
     ]
-    world.poisoned = True
-    replayed(run, agent)
 
 
 def test_a_wrapper_that_adds_arguments_is_recorded_by_what_it_takes(folders, world):
-    def with_client(function):
-        @functools.wraps(function)
-        def given(order):
-            return function("client", order)
-
-        return given
-
-    @wb.tool
-    @with_client
-    def look_up(client, order):
-        return [client, order, world.live("look_up")]
-
-    run = wb.record(folders, look_up_agent := (lambda _: look_up("A1")), None)
+    run = wb.record(folders, agents.through_a_wrapper, None)
     assert requests_of(run) == [
         {"args": {"$type": "tuple", "$value": ["A1"]}, "kwargs": {}},
     ]
-    world.poisoned = True
-    replayed(run, look_up_agent)
 
 
 def test_an_argument_may_be_called_session_or_anything_else(folders, world):
@@ -326,149 +173,46 @@ def test_a_request_is_what_it_was_when_the_function_was_called(folders, world):
 # ---- generators
 
 
-def taking():
-    """A generator that talks with its reader, and says what it was left by."""
-    left = []
-
-    @wb.tool(effect="read")
-    def talk(start):
-        said = start
-        try:
-            while True:
-                try:
-                    said = yield f"said {said}"
-                except ValueError as error:
-                    said = f"caught {error}"
-        finally:
-            left.append(said)
-
-    @wb.tool(effect="read")
-    async def atalk(start):
-        said = start
-        try:
-            while True:
-                try:
-                    said = yield f"said {said}"
-                except ValueError as error:
-                    said = f"caught {error}"
-        finally:
-            left.append(said)
-
-    return talk, atalk, left
-
-
 def test_what_is_sent_and_thrown_reaches_a_generator_and_is_labelled(folders, world):
-    talk, atalk, left = taking()
-
-    def bare(talk):
-        live = talk("a")
-        said = [next(live), live.send("b"), live.throw(ValueError("c")), next(live)]
-        live.close()
-        return said
-
-    async def abare(atalk):
-        live = atalk("a")
-        said = [await anext(live), await live.asend("b"), await live.athrow(ValueError("c"))]
-        await live.aclose()
-        return said
-
-    def agent(_):
-        return [bare(talk), asyncio.run(abare(atalk))]
-
     expected = [
         ["said a", "said b", "said caught c", "said None"],
         ["said a", "said b", "said caught c"],
     ]
-    assert agent(None) == expected
+    assert agents.talked_with(None) == expected
     with pytest.warns(RecordingWarning, match="2 calls are lossy"):
-        run = wb.record(folders, agent, None)
+        run = wb.record(folders, agents.talked_with, None)
     assert run.output == expected
-    assert left == [None, "caught c"] * 2
+    assert agents.left[-4:] == [None, "caught c"] * 2
     assert run.calls["status"].to_list() == ["cancelled", "cancelled"]
     assert run.calls["quality"].to_list() == ["lossy", "lossy"]
-    with pytest.raises(errors.RecordingIncomplete, match="lossy"):
-        wb.replay(run, agent)
 
 
 def test_what_was_sent_is_answered_in_a_cached_replay(folders, world):
-    talk, _, left = taking()
-
     def agent(_):
-        live = talk("a")
+        live = agents.talk("a")
         return [next(live), live.send("b")]
 
     with pytest.warns(RecordingWarning, match="lossy"):
         run = wb.record(folders, agent, None)
-    assert left == ["b"]
+    left = len(agents.left)
+    assert agents.left[-1] == "b"
     assert wb.replay(run, agent, mode="cached").run.output == ["said a", "said b"]
-    assert left == ["b"]
+    assert len(agents.left) == left
 
 
-def test_a_generator_returns_what_it_returned(folders, world, parts):
-    def agent(_):
-        def reader():
-            return [(yield from parts.pages("one two")), "read"]
-
-        live = reader()
-        pieces = []
-        while True:
-            try:
-                pieces.append(next(live))
-            except StopIteration as done:
-                return [pieces, done.value]
-
-    run = wb.record(folders, agent, None)
+def test_a_generator_returns_what_it_returned(folders, world):
+    run = wb.record(folders, agents.returned_by_a_generator, None)
     assert run.output == [["one 1", "two 2"], ["all", "read"]]
-    world.poisoned = True
-    assert replayed(run, agent).run.output == run.output
 
 
-def test_generators_that_are_left_that_give_nothing_or_fail_at_once_replay(folders, world):
-    @wb.tool(effect="read")
-    def many():
-        yield from (world.live("many") for _ in range(9))
-
-    @wb.tool(effect="read")
-    def nothing():
-        world.live("nothing")
-        yield from ()
-
-    @wb.tool(effect="read")
-    def broken():
-        world.live("broken")
-        raise KeyError("at once")
-        yield
-
-    @wb.tool(effect="read")
-    async def abroken():
-        world.live("abroken")
-        yield 1
-        raise KeyError("later")
-
-    async def aread():
-        return [piece async for piece in abroken()]
-
-    def agent(_):
-        found = [next(many()), list(nothing())]
-        for failing in (lambda: list(broken()), lambda: asyncio.run(aread())):
-            with pytest.raises(KeyError):
-                failing()
-        thrown = many()
-        next(thrown)
-        with pytest.raises(OSError, match="mine"):
-            thrown.throw(OSError("mine"))
-        return found
-
-    run = wb.record(folders, agent, None)
+def test_generators_that_are_left_that_give_nothing_or_fail_at_once(folders, world):
+    run = wb.record(folders, agents.left_and_broken_generators, None)
     assert run.status == "done", run.exception
     assert run.calls["status"].to_list() == ["cancelled", "ok", "error", "error", "error"]
     assert set(run.calls["quality"]) == {"full"}
-    world.poisoned = True
-    again = replayed(run, agent)
-    assert again.run.calls["status"].to_list() == run.calls["status"].to_list()
 
 
-def test_what_a_generator_does_when_it_is_closed_is_part_of_its_call(folders, world, parts):
+def test_what_a_generator_does_when_it_is_closed_is_part_of_its_call(folders, world):
     @wb.tool(effect="read")
     def careful():
         try:

@@ -7,15 +7,13 @@ so, every time.
 import asyncio
 import contextvars
 import queue
-import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import lane_agents as agents
 import msgspec
 import pytest
 from kept import Kept
-from lane_agents import aask, ask
+from lane_agents import ask
 
 from workbench import errors
 from workbench import recording as recordings
@@ -88,8 +86,9 @@ LANES = {
     agents.retried: ["root"],
     agents.retried_side_by_side: numbered("root", 1, 2, 3),
 }
-if sys.version_info >= (3, 12):
+if agents.eager in agents.ALL:
     LANES[agents.eager] = LANES[agents.by_its_own_factory]
+assert {*LANES} == {*agents.ALL}
 
 
 def by_name(agent):
@@ -149,13 +148,6 @@ def test_lanes_ordinals_and_signatures_are_those_of_every_other_run(agent):
     if agent not in CHANGING:
         signed = {tuple(call.signature for call in in_place(run)) for run in runs}
         assert len(signed) == 1
-
-
-@pytest.mark.parametrize("agent", LANES, ids=by_name)
-def test_each_is_replayed_exactly_with_nothing_called(agent):
-    for _ in range(3):
-        played = replayed(recorded(agent), agent)
-        assert played.identical, played.divergences
 
 
 @pytest.mark.parametrize(
@@ -225,36 +217,9 @@ def sent_to_a_thread_that_was_there(send):
     return agent
 
 
-async def called_back(_):
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-    loop.call_later(0.001, lambda: (ask("later"), done.set()))
-    await aask("now")
-    await done.wait()
-
-
-async def called_back_at_the_end(_):
-    done = asyncio.Event()
-    task = asyncio.create_task(aask("task"))
-    task.add_done_callback(lambda _: (ask("there"), done.set()))
-    await done.wait()
-
-
-async def tasks_of_a_callback(_):
-    loop = asyncio.get_running_loop()
-    made = loop.create_future()
-    loop.call_later(0.001, lambda: made.set_result(asyncio.create_task(aask("later"))))
-    await aask("now")
-    await (await made)
-
-
-def begun_by_a_pool(_):
-    with ThreadPoolExecutor(1, initializer=ask, initargs=("begin",)) as pool:
-        return pool.submit(ask, "job").result()
-
-
 @pytest.mark.parametrize(
     "agent",
-    [called_back, called_back_at_the_end, tasks_of_a_callback, begun_by_a_pool, None],
+    [*agents.BESIDE, None],
     ids=lambda agent: getattr(agent, "__name__", "a thread that was there"),
 )
 def test_what_runs_beside_its_parent_is_said_to_and_refused_in_exact(agent, earlier):

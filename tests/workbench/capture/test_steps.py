@@ -2,66 +2,17 @@
 
 import asyncio
 import contextlib
-import threading
+import functools
 import time
 
 import pytest
 import replay_agents as agents
-from langgraph.graph import START, MessagesState, StateGraph
+import step_agents
+from step_agents import agent, apieces, fetch, pieces, prepare
 
 import workbench as wb
 from workbench import errors
 from workbench.schema import parse_body
-
-
-@wb.step
-def prepare(words, *, sep=" "):
-    return sep.join([agents.ask(word)["what"] for word in words])
-
-
-@wb.step("fetching")
-async def fetch(words):
-    return [(await agents.aask(word))["what"] for word in words]
-
-
-@wb.step
-def pieces(words):
-    for word in words:
-        agents.ask(word)
-        yield word
-
-
-@wb.step
-async def apieces(words):
-    for word in words:
-        yield (await agents.aask(word))["what"]
-
-
-class Desk:
-    @wb.step
-    def method(self, word):
-        return agents.ask(word)["what"]
-
-    @wb.step
-    @classmethod
-    def of_class(cls, word):
-        return cls.__name__ + word
-
-
-def agent(_):
-    with wb.step("outer", input={"n": 1}) as outer:
-        said = prepare(["a", "b"])
-        with wb.step("inner"):
-            agents.ask("c")
-        outer.output = said
-    found = [said, asyncio.run(fetch(["d"])), list(pieces(["e", "f"]))]
-    found.append(asyncio.run(collected(apieces(["g"]))))
-    agents.ask("beside")
-    return [*found, Desk().method("h"), Desk.of_class("i")]
-
-
-async def collected(stream):
-    return [piece async for piece in stream]
 
 
 def bodies(run, event_type):
@@ -156,21 +107,9 @@ def test_on_a_live_server_and_in_the_timeline(store, world):
 
 
 def test_work_that_is_spawned_in_a_step_belongs_to_it_and_is_numbered_as_ever(folders, world):
-    def work(stepped):
-        def agent(_):
-            def thread(word):
-                one = threading.Thread(target=agents.ask, args=(word,))
-                one.start()
-                one.join()
-
-            thread("before")
-            with wb.step("spawning") if stepped else contextlib.nullcontext():
-                thread("inside")
-            thread("after")
-
-        return agent
-
-    run, bare = (wb.record(folders, work(stepped), None) for stepped in (True, False))
+    run = wb.record(folders, step_agents.spawning, None)
+    without = functools.partial(step_agents.spawning, step=contextlib.nullcontext)
+    bare = wb.record(folders, lambda _: without(None), None)
     assert run.calls["lane"].to_list() == ["root/1", "root/2", "root/3"]
     assert bare.calls["lane"].to_list() == run.calls["lane"].to_list()
     assert tree(run) == [("ask", None), ("spawning", None), ("ask", "spawning"), ("ask", None)]
@@ -256,21 +195,7 @@ def test_steps_beside_each_other_in_tasks_hold_their_own_calls(folders, world):
 
 
 def test_a_step_in_a_node_lies_in_the_nodes_step_and_a_graph_in_a_step_in_that(folders, world):
-    def node(state):
-        with wb.step("in the node"):
-            agents.ask("x")
-        return {}
-
-    builder = StateGraph(MessagesState)
-    builder.add_node("node", node)
-    builder.add_edge(START, "node")
-    graph = builder.compile()
-
-    def agent(_):
-        with wb.step("around"):
-            graph.invoke({"messages": []})
-
-    run = wb.record(folders, agent, None)
+    run = wb.record(folders, step_agents.around_a_graph, None)
     assert tree(run) == [
         ("around", None),
         ("node", "around"),

@@ -7,6 +7,7 @@ from langchain_core.messages import AIMessage
 import workbench as wb
 from workbench import errors
 from workbench.fork import edits as editing
+from workbench.replay import isolation
 
 PLAIN_POLLS = agents.polling
 
@@ -309,3 +310,56 @@ def test_a_fork_on_the_live_server_keeps_its_lineage(store, world):
     assert (info["parent_run_id"], info["forked_at"]) == (run.run_id, seq_of(run, "root/tools/2"))
     assert info["mode"] == "live"
     assert store.run(result.run.run_id).content_root == result.certificate["replay"]["content_root"]
+
+
+# ---- progress
+
+each_strength = pytest.mark.parametrize(
+    "isolate",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(not isolation.possible(), reason="no network namespace here"),
+        ),
+    ],
+)
+
+
+@pytest.fixture
+def many(folders, world):
+    run = record(folders, "isolated_agents:many", 20)
+    return lambda **options: wb.fork(run, at=int(run.calls["seq"][0]), **options)
+
+
+@each_strength
+def test_progress_of_a_fork_ends_with_every_call_answered(many, isolate):
+    told = []
+    result = many(isolate=isolate).run(progress=lambda *now: told.append(now))
+    assert result.run.calls.height == 20
+    assert told[-1] == (20, 20)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+class Enough(Exception):
+    """What a caller raises who wants no more."""
+
+
+@each_strength
+def test_what_progress_raises_cancels_the_fork(many, folders, isolate):
+    def stop(done, total):
+        raise Enough
+
+    with pytest.raises(Enough):
+        many(isolate=isolate).run(progress=stop)
+    assert folders.runs()["status"].to_list().count("cancelled") == 1
+
+
+def test_a_bar_that_is_shown_of_a_fork_says_so(folders, world, capsys):
+    run = record(folders, "isolated_agents:lingering", "x")
+    capsys.readouterr()
+    wb.fork(run, at=int(run.calls["seq"][0])).run()
+    said = capsys.readouterr().err
+    assert "fork |" in said
+    assert "1 of 2 calls" in said
+    assert said.rpartition("\r")[2] == "", "nothing of it is left"

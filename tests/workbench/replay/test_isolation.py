@@ -7,7 +7,6 @@ import sys
 import threading
 from pathlib import Path
 
-import graph_agents
 import isolated_agents
 import msgspec
 import pytest
@@ -101,35 +100,6 @@ def test_a_call_made_live_in_the_child_hits_the_poison(folders, poison, monkeypa
     result = wb.replay(run, agents.polling, isolate=True)
     assert not result.identical
     assert "ask was called live" in str(result.run.exception)
-
-
-GRAPHS = [
-    (name, entry)
-    for name in ("create_agent", "branches", "fan-out", "streaming", "subgraphs in a gather")
-    for entry in graph_agents.CASES[name].entries[-1:]
-]
-
-
-@pytest.mark.parametrize(("name", "entry"), GRAPHS)
-def test_the_shapes_of_a_graph_replay_isolated(folders, poison, name, entry):
-    graph_agents.failed.clear()
-    case = graph_agents.CASES[name]
-    run = wb.record(folders, isolated_agents.named(name), case.given, entry=entry)
-    poison()
-    result = wb.replay(run, isolate=True)
-    assert result.divergences == []
-    assert result.identical
-    assert result.run.content_root == run.content_root
-
-
-@pytest.mark.parametrize("name", isolated_agents.LANES)
-def test_the_shapes_of_plain_python_replay_isolated(folders, poison, name):
-    run = wb.record(folders, isolated_agents.LANES[name], None)
-    poison()
-    result = wb.replay(run, isolate=True)
-    assert result.divergences == []
-    assert result.identical
-    assert result.run.content_root == run.content_root
 
 
 def test_the_child_has_no_interface_but_its_own_and_no_secret(folders, world, module, monkeypatch):

@@ -1,14 +1,13 @@
 """Unmutated runs replay identically while the world is poisoned, on every path a client can take."""
 
-import asyncio
 import random
 import time
 import uuid
 
 import pytest
 import replay_agents as agents
-from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from path_agents import CLIENTS
 
 import workbench as wb
 from workbench.capture import intercept
@@ -88,57 +87,7 @@ def test_with_the_interception_off_the_same_replay_goes_red(folders, world, pois
     assert result.certificate["calls"]["consumed"] == 0
 
 
-# ---- C10: every client path, read back
-
-
-def chat(**settings):
-    return agents.StreamingModel(**settings)
-
-
-PATHS = {
-    "invoke": lambda q: chat().invoke(q),
-    "ainvoke": lambda q: asyncio.run(chat().ainvoke(q)),
-    "stream": lambda q: [c.content for c in chat().stream(q)],
-    "astream": lambda q: asyncio.run(_collect(chat().astream(q))),
-    "cancelled": lambda q: next(iter(chat().stream(q))).content,
-    "acancelled": lambda q: asyncio.run(_first(chat().astream(q))),
-    "batch": lambda q: chat().batch([q, q, q]),
-    "abatch": lambda q: asyncio.run(chat().abatch([q, q])),
-    "generate": lambda q: chat().generate([[HumanMessage(q)], [HumanMessage(q)]]),
-    "agenerate": lambda q: asyncio.run(chat().agenerate([[HumanMessage(q)]])),
-    "with_cache": lambda q: chat()._generate_with_cache([HumanMessage(q)]),
-    "bound": lambda q: chat().bind_tools([agents.look_up], tool_choice="any").invoke(q, stop=["x"]),
-    "tool_run": lambda q: agents.look_up.run({"order": q}),
-    "tool_arun": lambda q: asyncio.run(agents.look_up.arun({"order": q})),
-    "tool_call": lambda q: agents.look_up.invoke(
-        {"type": "tool_call", "id": "t1", "name": "look_up", "args": {"order": q}}
-    ),
-    "retriever": lambda q: agents.Shelf().invoke(q),
-    "aretriever": lambda q: asyncio.run(agents.Shelf().ainvoke(q)),
-    "pipe": lambda q: _pipe().invoke(q),
-}
-
-
-def _pipe():
-    return agents.Shelf() | (lambda found: found[0].page_content) | chat()
-
-
-async def _collect(stream):
-    return [chunk.content async for chunk in stream]
-
-
-async def _first(stream):
-    return (await anext(stream)).content
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_c10_every_client_path_is_recorded_read_back_and_replayed(folders, world, poison, path):
-    agent = PATHS[path]
-    run = wb.record(folders, agent, "hello")
-    assert run.status == "done", run.exception
-    assert run.calls.height >= 1
-    poison()
-    replayed(run, agent)
+# ---- C10: read back (every client path is in tests/conformance/shapes.py)
 
 
 def test_c10_a_run_on_the_live_server_replays_there(store, world):
@@ -154,7 +103,7 @@ def test_c10_a_run_on_the_live_server_replays_there(store, world):
 
 
 def test_a_streamed_answer_keeps_its_chunks_and_is_streamed_again(folders, world):
-    agent = PATHS["stream"]
+    agent = CLIENTS["stream"]
     run = wb.record(folders, agent, "hello")
     chunks = run.events.filter(run.events["event_type"] == "chunk")
     assert chunks.height >= 1

@@ -15,9 +15,9 @@ HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def command(folders, world, tmp_path):
-    """Run a command over one recorded run of the polling agent; gives (exit code, document)."""
-    run = wb.record(folders, agents.polling, "x")
+def command(request, folders, world, tmp_path):
+    """Run a command over one recorded run, of the polling agent; gives (exit code, document)."""
+    run = wb.record(folders, getattr(request, "param", agents.polling), "x")
     [folder] = folders.root.iterdir()
 
     def call(*arguments):
@@ -37,6 +37,7 @@ def command(folders, world, tmp_path):
             env={**os.environ, "WORKBENCH_HOME": str(tmp_path / "home")},
             check=False,
         )
+        call.said = done.stderr
         return done.returncode, json.loads(done.stdout)
 
     call.run = run
@@ -101,3 +102,11 @@ def test_fork_edits_plans_and_refuses(command, tmp_path):
     assert (code, answer["error"]["code"]) == (2, "call_not_found")
     code, answer = command(*arguments[:-1], f"@{tmp_path / 'none.json'}")
     assert (code, answer["error"]["code"]) == (2, "usage_error")
+
+
+@pytest.mark.parametrize("command", ["isolated_agents:lingering"], indirect=True)
+def test_a_long_fork_shows_on_standard_error_how_far_it_is(command):
+    code, answer = command("fork", command.run.run_id, "--at", str(command.run.calls["seq"][0]))
+    assert (code, answer["status"]) == (0, "done")
+    assert "fork |" in command.said
+    assert "1 of 2 calls" in command.said

@@ -24,26 +24,6 @@ from workbench.replay.policy import Policy
 from workbench.replay.session import ReplaySession
 
 TIMES = int(os.environ.get("WORKBENCH_REPEAT", "10"))
-ORDERED = [
-    agents.as_they_come,
-    agents.first_of_them,
-    agents.into_a_list,
-    agents.two_at_a_time,
-    agents.nested,
-    agents.waiting_for_another,
-    agents.streams,
-    agents.from_threads,
-    agents.polling,
-    agents.executor_as_completed,
-    agents.executor_first,
-    agents.threads_into_a_list,
-    agents.streams_in_threads,
-    agents.pool_of_one,
-    agents.pool_of_two_with_chains,
-    agents.joined_in_the_way,
-    agents.branches_as_they_end,
-    agents.abranches_as_they_end,
-]
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +57,7 @@ def replayed(recording, agent, **options):
         agents.world.poisoned = False
 
 
-@pytest.mark.parametrize("agent", ORDERED, ids=by_name)
+@pytest.mark.parametrize("agent", agents.ORDERED, ids=by_name)
 def test_answers_come_back_in_the_recorded_order_every_time(agent):
     for _ in range(TIMES):
         recording, gave = recorded(agent)
@@ -147,18 +127,9 @@ def test_no_other_order_is_known(folders):
 
 # ---- declared order: nobody starves, and who was cancelled is cancelled
 
-LOOSE = [
-    agents.cancelled_by_a_sibling,
-    agents.out_of_time,
-    agents.out_of_time_in_a_block,
-    agents.cancelled_by_hand,
-    agents.cancelled_after_its_answer_or_before,
-    agents.failed_before_others_began,
-]
-
 
 @pytest.mark.parametrize("order", policy.ORDERS)
-@pytest.mark.parametrize("agent", LOOSE, ids=by_name)
+@pytest.mark.parametrize("agent", agents.LOOSE, ids=by_name)
 def test_who_was_cancelled_is_cancelled_again_and_nobody_else(agent, order):
     for _ in range(10):
         recording, gave = recorded(agent)
