@@ -34,7 +34,7 @@ def recorded(pages: Iterable[pl.DataFrame], bodies: Mapping[str, dict[str, Any]]
             for event in to_events(page):
                 reader.take(event)
             continue
-        counted = page.select("writer", pl.col("seq").fill_null(0), "writer_seq", "digest")
+        counted = page.select("writer", "seq", "writer_seq", "digest")
         for part in counted.partition_by("writer", maintain_order=True):
             writers, *columns = part.get_columns()
             reader.count(writers[0], *(column.to_list() for column in columns))
