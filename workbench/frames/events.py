@@ -42,11 +42,9 @@ def _aware(at: datetime) -> datetime:
 
 
 def to_events(frame: pl.DataFrame) -> list[Event]:
-    """Return the rows of a frame with the columns `EVENTS` as events, in the order of the rows.
-
-    A column that is not there is as one without a value.
-    """
-    given = [column for column in frame.get_columns() if column.null_count() < len(frame)]
+    """Return the rows of a frame with columns of `EVENTS` as events, in the order of the rows."""
+    columns = (column for column in frame.get_columns() if column.name in EVENTS)
+    given = [column for column in columns if column.null_count() < len(frame)]
     names = [column.name for column in given]
     rows = zip(*map(_values, given), strict=True)
     return [Event(**dict(zip(names, row, strict=True))) for row in rows]
