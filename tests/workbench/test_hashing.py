@@ -180,6 +180,23 @@ def test_a_merkle_root_changes_with_any_leaf(leaves):
         assert merkle_root([*leaves[:i], leaves[i] + b"!", *leaves[i + 1 :]]) != root
 
 
+def tree_head(leaves):
+    """RFC 6962, 2.1, as it is written there."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    left = 1 << (len(leaves) - 1).bit_length() - 1
+    both = tree_head(leaves[:left]) + tree_head(leaves[left:])
+    return hashlib.sha256(b"\1" + both).digest()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5, 1023, 1024, 1025, 2047, 2048, 2049, 3000, 4097])
+def test_a_merkle_root_is_that_of_the_standard(count):
+    leaves = [str(number).encode() for number in range(count)]
+    assert merkle_root(iter(leaves)) == tree_head(leaves).hex()
+
+
 def test_roots_do_not_depend_on_the_order_they_are_given_in():
     digest = "00" * 32
     events = [("b", 1, digest), ("a", 2, "11" * 32), ("a", 1, "22" * 32)]

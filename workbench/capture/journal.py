@@ -222,6 +222,11 @@ class Journal:
         return self._numbered
 
     @property
+    def behind(self) -> int:
+        """How many events were put and are not numbered yet."""
+        return len(self._queue)
+
+    @property
     def alive(self) -> bool:
         """Whether its thread still writes: not after `close`, nor in a forked child."""
         return not self._ended and self._process == os.getpid()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import polars as pl
+from msgspec import Raw
 
 from workbench.frames.columns import EVENTS
 from workbench.schema import Event
@@ -43,11 +43,13 @@ def _aware(at: datetime) -> datetime:
 
 def to_events(frame: pl.DataFrame) -> list[Event]:
     """Return the rows of a frame with columns of `EVENTS` as events, in the order of the rows."""
-    columns = [name for name in frame.columns if name in EVENTS]
-    given = [name for name in columns if frame[name].null_count() < len(frame)]
-    return [_event(row) for row in frame.select(given).iter_rows(named=True)]
+    columns = (column for column in frame.get_columns() if column.name in EVENTS)
+    given = [column for column in columns if column.null_count() < len(frame)]
+    names = [column.name for column in given]
+    rows = zip(*map(_values, given), strict=True)
+    return [Event(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def _event(row: dict[str, Any]) -> Event:
-    row["payload"] = msgspec.Raw(row["payload"].encode())
-    return Event(**row)
+def _values(column: pl.Series) -> list[Any]:
+    found = column.to_list()
+    return [Raw(text.encode()) for text in found] if column.name == "payload" else found

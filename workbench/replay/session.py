@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MOST_BEHIND = 10_000  # calls
+_MOST_BEHIND = 20_000  # events
 # answers of these levels were not given to this very request in the recorded run
 _IMPROVISED = frozenset({"kin", "simulated", "live"})
 
@@ -94,7 +94,7 @@ class ReplaySession(TellingSession):
 
     def answer(self, opened: Opened) -> None:
         """Answer a call as the policy says, let it be made, or stop."""
-        if len(self.answered) % _MOST_BEHIND == _MOST_BEHIND - 1:
+        if self.journal.behind > _MOST_BEHIND:
             self.journal.settle()  # calls are answered faster than they are written
         with self.lock:
             self.refuse_when_stopped()

@@ -24,6 +24,29 @@ def test_the_log_root_does_not_depend_on_the_order_of_arrival():
     assert frames.log_root(backwards) == roots(log)[0]
 
 
+def test_a_log_that_no_store_has_numbered_yet_is_counted_and_has_its_roots():
+    log = short_run()
+    fresh = [msgspec.structs.replace(event, seq=None) for event in log.events]
+    read = frames.recorded([frames.from_events(fresh)], {})
+
+    assert (read.events, read.first_seq, read.last_seq) == (len(log.events), 0, 0)
+    assert read.log_root == roots(log)[0]
+
+
+def test_the_log_root_of_several_writers_is_the_same_read_in_pages():
+    first, second = short_run(), short_run()
+    beside = [
+        hashing.sealed(msgspec.structs.replace(event, writer="beside")) for event in second.events
+    ]
+    mixed = [one for both in zip(first.events, beside, strict=True) for one in both]
+    events = frames.from_events(mixed)
+    read = frames.recorded(events.iter_slices(3), {})
+
+    assert read.log_root == frames.log_root(events)
+    assert read.writers == {mixed[0].writer: len(beside), "beside": len(beside)}
+    assert read.events == len(mixed)
+
+
 def test_equal_runs_at_other_times_have_equal_content_roots_only():
     first, second = short_run(), short_run()
     second.events = [
