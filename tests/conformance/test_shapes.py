@@ -1,11 +1,13 @@
 """Every program of the capture suite once more, as a replay with everything in the world poisoned.
 
-The table is in shapes.py. Each is replayed guarded and isolated: identical, every call consumed,
-none made. What no exact replay can repeat is refused, and says why.
+The table is in shapes.py (C10, every client path, is its group ``path``). Each is replayed guarded
+and isolated: identical, every call consumed, none made. What no exact replay can repeat is
+refused, and says why.
 
 ``WORKBENCH_REPEAT`` and ``WORKBENCH_REPEAT_ISOLATED`` say how often each is recorded and replayed
-where order matters. A child costs a second: where the latter is not set, the agents of plain Python that lie in one group
-are isolated as one program that goes through all of them, and one row of each refusal.
+where order matters. A child costs a second: where the latter is not set, the agents of plain
+Python that lie in one group are isolated as one program that goes through all of them, and one row
+is of each refusal.
 """
 
 import inspect
@@ -29,7 +31,6 @@ TIMES = {
     "guarded": int(os.environ.get("WORKBENCH_REPEAT") or 2),
     "isolated": int(os.environ.get("WORKBENCH_REPEAT_ISOLATED") or 1),
 }
-
 
 ORDERLY = ("function: ", "around: ", "value: ", "path: ")
 """Groups whose programs do one thing after the other: once is enough."""
