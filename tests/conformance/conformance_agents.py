@@ -9,6 +9,7 @@ import json
 import os
 import time
 import uuid
+from contextlib import suppress
 from typing import Any, TypedDict
 
 import replay_agents as agents
@@ -67,6 +68,13 @@ def asks_by_id(_):
 
 def asks_by_time(_):
     return agents.ask(f"now {time.time_ns() / 1e9:.6f}")["answer"]
+
+
+def asks_and_goes_on(_):
+    """Ask, and ask anew whatever is raised."""
+    for what in ["other", "again"] if agents.world.extra_call else ["one"]:
+        with suppress(Exception):
+            agents.ask(what)
 
 
 @wb.call(effect="write")

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import conformance_agents as cases
 import pytest
@@ -132,6 +132,7 @@ def test_c16_where_the_store_is_gone_before_nothing_is_played(recorded, poison, 
     with nothing_stays_open(), pytest.raises(errors.Unavailable, match="nobody is there"):
         wb.replay(run, isolate=isolate, into=Gone("writer"))
     assert agents.world.calls == calls
+    assert poison.bitten() == []
     assert wb.replay(run, isolate=isolate).identical
 
 
@@ -151,6 +152,7 @@ def test_c16_where_it_goes_away_during_nothing_turns_live(recorded, poison, side
             holds(result, run)
             assert result.certificate["replay"] == {"run_id": result.run.run_id}
     assert agents.world.calls == calls
+    assert poison.bitten() == []
 
 
 @each_side
@@ -169,11 +171,36 @@ def test_c16_where_the_recording_s_store_goes_away_a_miss_is_no_reason_to_go_liv
     world, error, on_miss
 ):
     store = Leaving()
-    run = wb.record(store, asks_and_goes_on, None)
+    run = wb.record(store, cases.asks_and_goes_on, None)
     calls, world.extra_call, store.left = world.calls, True, error
     with nothing_stays_open(), pytest.raises(type(error), match="nobody"):
-        wb.replay(run, asks_and_goes_on, mode="cached", on_miss=on_miss, into=Shelf())
+        wb.replay(run, cases.asks_and_goes_on, mode="cached", on_miss=on_miss, into=Shelf())
     assert world.calls == calls
+
+
+@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@pytest.mark.parametrize("on_miss", ["fail", "error"])
+def test_c16_isolated_a_miss_is_no_reason_to_go_live_either(poison, on_miss):
+    store = Leaving()
+    run = wb.record(store, "conformance_agents:asks_and_goes_on", None)
+    poison(extra_call=True)
+    store.left = errors.Unavailable("nobody is there")
+    with nothing_stays_open(), pytest.raises(errors.Unavailable, match="nobody is there"):
+        wb.replay(run, mode="cached", on_miss=on_miss, into=Shelf(), isolate=True)
+    assert poison.bitten() == []
+
+
+@each_side
+@each_strength
+@pytest.mark.parametrize("gone", ["events", "bodies"])
+def test_c16_where_the_recording_cannot_be_read_nothing_is_played(poison, side, isolate, gone):
+    store = Gone()
+    run = cases.recorded(store, side, agents.polling)
+    poison()
+    store.failing = (gone,)
+    with nothing_stays_open(), pytest.raises(errors.Unavailable, match="nobody is there"):
+        wb.replay(store.run(run.run_id), isolate=isolate, into=Shelf())
+    assert poison.bitten() == []
 
 
 class Leaving(Shelf):
@@ -183,13 +210,6 @@ class Leaving(Shelf):
 
     def runs(self):
         raise self.left
-
-
-def asks_and_goes_on(_):
-    """Ask, and ask anew whatever is raised."""
-    for what in ["other", "again"] if agents.world.extra_call else ["one"]:
-        with suppress(Exception):
-            agents.ask(what)
 
 
 def test_c16_where_calls_are_made_instead_the_poison_tells(recorded, poison, monkeypatch):

@@ -1,11 +1,13 @@
 """Agents whose outcome depends on the order in which calls that run side by side come back."""
 
 import asyncio
+import contextlib
 import functools
 import random
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
+from pathlib import Path
 
 import replay_agents as agents
 from langgraph.graph import START, MessagesState, StateGraph
@@ -15,6 +17,13 @@ import workbench as wb
 world = agents.world
 # an agent's own pause, which a replay does not skip
 really = time.sleep
+
+
+class Waiting:
+    """One live call at the gate, and in which thread."""
+
+    def __init__(self):
+        self.thread = threading.get_native_id()
 
 
 class Gate:
@@ -28,17 +37,22 @@ class Gate:
         self.lock = threading.Lock()
         self.waiting, self.chosen, self.looks = [], None, 0
 
+    def threads(self):
+        """Return who waits here: each looks again and again."""
+        with self.lock:
+            return {one.thread for one in self.waiting}
+
     def enter(self):
-        one = object()
+        one = Waiting()
         with self.lock:
             self.waiting.append(one)
             self.looks = 0
         return one
 
-    def opens(self, one, *, patience):
+    def opens(self, one, *, patience, busy=False):
         with self.lock:
             if self.chosen is None and one is self.waiting[0]:
-                self.looks += 1
+                self.looks = 0 if busy else self.looks + 1
                 if self.looks > patience:
                     self.chosen = random.choice(self.waiting)
             return self.chosen is one
@@ -56,9 +70,20 @@ gate = Gate()
 
 def pause():
     one = gate.enter()
-    while not gate.opens(one, patience=8):
+    while not gate.opens(one, patience=8, busy=others_run()):
         really(0.001)
     gate.leave(one)
+
+
+def others_run():
+    """Say whether another thread of this process goes on, or would if the machine let it."""
+    waiting = gate.threads()
+    for task in Path("/proc/self/task").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            if state == "R" and int(task.name) not in waiting:
+                return True
+    return False
 
 
 async def apause():

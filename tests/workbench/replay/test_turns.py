@@ -5,6 +5,7 @@ What an agent gives back here is the order itself.
 
 import asyncio
 import os
+import threading
 
 import msgspec
 import order_agents as agents
@@ -15,10 +16,10 @@ import workbench as wb
 from workbench import errors
 from workbench import recording as recordings
 from workbench.capture import agents as found
-from workbench.capture import code
+from workbench.capture import code, scope
 from workbench.capture.journal import Journal
 from workbench.capture.record import record_into
-from workbench.replay import loops, policy, turns
+from workbench.replay import loops, policy, quiet, turns
 from workbench.replay.playing import play
 from workbench.replay.policy import Policy
 from workbench.replay.session import ReplaySession
@@ -196,3 +197,24 @@ def test_a_coroutine_without_a_loop_is_answered_at_once():
     recording, _ = recorded(by_hand)
     assert replayed(recording, by_hand).identical
     assert replayed(recording, by_hand, order="completed").identical
+
+
+def test_whoever_looks_whether_others_stand_still_is_none_of_them():
+    """A thread that looks runs: were it one of them, each answer would wait for it in vain."""
+    session, there, over = object(), threading.Event(), threading.Event()
+    looking = quiet.Quiet(session)
+
+    def work():
+        there.set()
+        over.wait(5)
+
+    other = threading.Thread(
+        target=scope.run_carried, args=(scope.Scope(session, scope.Place("root/1")), work)
+    )
+    other.start()
+    there.wait(5)
+    own = scope.Scope(session, scope.Place("root"))
+    found = scope.run_carried(own, lambda: looking.threads({threading.get_ident()}))
+    over.set()
+    other.join()
+    assert found == {other.ident}
