@@ -19,6 +19,7 @@ from workbench.frames.recorded import heard, recorded
 from workbench.frames.root import root_body, root_input, root_output, step_outputs
 from workbench.frames.roots import content_root, log_root
 from workbench.frames.totals import Totals, run_row
+from workbench.frames.written import Written, written
 
 __all__ = [
     "ARTIFACTS",
@@ -33,6 +34,7 @@ __all__ = [
     "Columns",
     "Coverage",
     "Totals",
+    "Written",
     "calls",
     "content_root",
     "coverage",
@@ -48,4 +50,5 @@ __all__ = [
     "step_outputs",
     "steps",
     "to_events",
+    "written",
 ]

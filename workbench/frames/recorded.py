@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 1_000
 # what a recording does not look at, and would take as long to read as the rest
 _UNHEARD = (
-    "attempt_of", "content_hash", "digest", "duration_ms", "match_level", "mode", "parent_step_id",
+    "attempt_of", "content_hash", "duration_ms", "match_level", "mode", "parent_step_id",
     "received_at", "version",
 )  # fmt: skip
 
@@ -30,20 +30,28 @@ def recorded(pages: Iterable[pl.DataFrame], bodies: Mapping[str, dict[str, Any]]
     """
     reader = recording.Reader(bodies)
     for page in pages:
-        if not _are_sealed(page):  # written by hand: what is not there is computed
+        if not are_sealed(page):  # written by hand: what is not there is computed
             for event in to_events(page):
                 reader.take(event)
             continue
-        counted = page.select("writer", "seq", "writer_seq", "digest")
-        for part in counted.partition_by("writer", maintain_order=True):
-            writers, *columns = part.get_columns()
-            reader.count(writers[0], *(column.to_list() for column in columns))
+        for of_one_writer in counted(page):
+            reader.count(*of_one_writer)
         for event in heard([page]):
             reader.hear(event)
     return reader.recording()
 
 
-def _are_sealed(page: pl.DataFrame) -> bool:
+def counted(page: pl.DataFrame) -> Iterator[tuple[str, list[int], list[int], list[str]]]:
+    """Give each writer's events: their ``seq``, its own numbers, and their digests."""
+    columns = page.select("writer", "seq", "writer_seq", "digest")
+    for part in columns.partition_by("writer", maintain_order=True):
+        writers, *rest = part.get_columns()
+        seqs, numbers, digests = (column.to_list() for column in rest)
+        yield writers[0], seqs, numbers, digests
+
+
+def are_sealed(page: pl.DataFrame) -> bool:
+    """Say whether every event has its digest and its place, as those of a store have."""
     digests = page["digest"].str.contains("^[0-9a-f]{64}$").fill_null(value=False)
     return digests.all() and not page["seq"].null_count()
 

@@ -27,7 +27,8 @@ class Shelf:
     Raises
     ------
     Unavailable
-        There is no room for the file; the folder of temporary files is that of ``TMPDIR``.
+        There is no room for the file; the folder of temporary files is that of ``TMPDIR``. What was
+        put is in memory then, and nothing is lost.
 
     Examples
     --------

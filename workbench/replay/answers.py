@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from workbench.errors import Unavailable
 from workbench.recording import Shelf
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class Answers:
         """Add a row."""
         self._last.append(row)
         if len(self._last) >= _TOGETHER:
-            self._shelf.put(_encode(self._last))
+            with suppress(Unavailable):  # no room on the disk: it is kept in memory then
+                self._shelf.put(_encode(self._last))
             self._before += len(self._last)
             self._last = []
 

@@ -19,6 +19,7 @@ from workbench.errors import MalformedFile, UnknownFormat
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from workbench.frames import Written
     from workbench.recording import Recording
     from workbench.replay.playing import Played
 
@@ -41,7 +42,7 @@ def certificate(
     *,
     source: Recording,
     source_row: Mapping[str, Any],
-    made: Recording | None,
+    made: Recording | Written | None,
     made_row: Mapping[str, Any],
     code: dict[str, Any],
     strength: str,
@@ -119,7 +120,7 @@ def of_recording(source: Recording, row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def facts(recording: Recording, row: Mapping[str, Any]) -> dict[str, Any]:
+def facts(recording: Recording | Written, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a certificate says of a run: by these it is known again.
 
     ``header`` is over what was said of the run when it was made, ``bodies`` over the digests of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -101,11 +100,14 @@ class Kin:
 class _One:
     def __init__(self, run_id: str, recording: Recording) -> None:
         self.run_id, self.recording = run_id, recording
-        self._by_signature: dict[str, list[RecordedCall]] = defaultdict(list)
-        for call in sorted(recording.calls, key=lambda call: call.seq, reverse=True):
-            if call.status == "ok":
-                self._by_signature[call.signature].append(call)
+        # by signature the numbers of calls that have not answered yet, the first of them last
+        self._left: dict[str, list[int]] = {}
 
     def take(self, signature: str) -> RecordedCall | None:
-        waiting = self._by_signature.get(signature)
-        return waiting.pop() if waiting else None
+        calls = self.recording.calls
+        left = self._left.setdefault(signature, calls.signed(signature)[::-1])
+        while left:
+            call = calls[left.pop()]
+            if call.status == "ok":
+                return call
+        return None

@@ -257,25 +257,25 @@ def result_of(
     The agent has ended: what fails from here on is a warning, and one of the result's ``lost``.
     """
     lost = keeping.Lost()
-    made, recording = target.unread(played.status), None
+    made, written = target.unread(played.status), None
     if played.unwritten is not None:
         lost.tell(f"not all of run {made.run_id} could be written", played.unwritten)
     else:
         with lost.told_of(f"run {made.run_id} could not be read back"):
             made = target.read()
-            recording = made.recording()
+            written = made.written()
     proof = {**counted(played, source, strength=strength), "digest": None}
     with lost.told_of(f"the replay in run {made.run_id} could not be certified"):
         proof = certificate(
             played,
             source=source,
             source_row=run.info,
-            made=recording,
+            made=written,
             made_row=made.info,
             code=now,
             strength=strength,
         )
-    if recording is not None and proof["digest"] is not None:
+    if written is not None and proof["digest"] is not None:
         with lost.told_of(f"the certificate of run {made.run_id} could not be stored"):
             keeping.keep(proof, made)
     return ReplayResult(

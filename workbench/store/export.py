@@ -103,7 +103,7 @@ class FolderWriter:
         self._pool = Pool()
         self._building = contextlib.ExitStack()
         self._parts: Parts | None = None
-        self._broken: Exception | None = None
+        self._broken: BaseException | None = None
         self._closed = False
 
     def append(self, events: Sequence[Event], bodies: Mapping[str, Body] | None = None) -> None:
@@ -162,7 +162,7 @@ class FolderWriter:
             raise self._broken
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
             self._broken = error
             self._building.__exit__(type(error), error, error.__traceback__)
             raise

@@ -50,6 +50,18 @@ def test_no_room_is_told_with_what_to_do(monkeypatch):
     assert "TMPDIR" in str(caught.value)
 
 
+def test_what_found_no_room_is_not_lost(monkeypatch, tmp_path):
+    shelf = Shelf(in_memory=10)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    for _ in range(2):
+        with pytest.raises(errors.Unavailable):
+            shelf.put(b"more than ten bytes")
+    assert [shelf[0], shelf[1]] == [b"more than ten bytes"] * 2
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert shelf.put(b"once more, with room") == 2
+    assert [shelf[0], shelf[2]] == [b"more than ten bytes", b"once more, with room"]
+
+
 def test_a_pool_is_a_mapping_of_messages():
     bodies = {hashing.digest_of(body): body for body in ({"role": "user"}, {"role": "tool"})}
     pool = Pool((digest, hashing.dumps(body)) for digest, body in bodies.items())
