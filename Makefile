@@ -37,6 +37,8 @@ soak: $(READY)
 
 laws: $(READY)
 	@WORKBENCH_LAW_EXAMPLES=500 $(BIN)/python -m pytest -n 2 tests/laws
+	@WORKBENCH_REPEAT=50 WORKBENCH_REPEAT_ISOLATED=5 $(BIN)/python -m pytest -n 2 \
+		tests/conformance tests/workbench/replay/test_turns.py
 
 check-s3: $(READY)
 	@sh tests/install-ceph.sh
