@@ -251,7 +251,8 @@ def _write(folder: Path, runs: list[Recorded]) -> Path:
     with export.new_folder(folder, overwrite=False) as (target, parts):
         for run in sorted(runs, key=lambda run: run.run_id):
             header = msgspec.structs.replace(run.header, run_id=run.run_id)
-            parts.put(frames.run_row(header, run.frame), run.frame, run.bodies)
+            parts.put_events(run.run_id, run.frame)
+            parts.put_run(frames.run_row(header, run.frame), run.bodies)
     return target
 
 

@@ -104,13 +104,13 @@ def test_c19_every_count_is_of_what_the_events_say(tmp_path, world, side, how, d
 def test_a_count_of_what_was_not_consumed_is_noticed(world, monkeypatch):
     run = wb.record(Shelf(), works, None)
     world.extra_call = True
-    counted = session.ReplaySession._log
+    counted = session.ReplaySession.log
 
     def twice(self, opened, level, *more):
         counted(self, opened, level, *more)
         counted(self, opened, "exact", *more)
 
-    monkeypatch.setattr(session.ReplaySession, "_log", twice)
+    monkeypatch.setattr(session.ReplaySession, "log", twice)
     result = wb.replay(run, works)
     with pytest.raises(AssertionError):
         held(result, run)

@@ -278,8 +278,8 @@ def test_every_kind_is_said_where_it_happened(kind, world, folders):
         assert first.seq == seqs.get(where, where)
     assert first.cause
     assert first.fix
-    place = " at seq " if first.seq else f" in lane {first.lane}" if first.lane else ""
-    assert str(first).startswith(f"{kind}{place}")
+    place = "no recorded call" if first.seq is None else f"seq {first.seq}"
+    assert str(first).startswith(f"{kind} at {place}")
     assert kind in [one["kind"] for one in told(result)]
     assert Divergence.from_dict(json.loads(json.dumps(first.as_dict()))) == first
 
