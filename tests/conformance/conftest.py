@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from strengths import isolated
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workbench"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "workbench" / "replay"))
@@ -41,7 +42,7 @@ STRENGTHS = [
     "guarded",
     pytest.param(
         "isolated",
-        marks=pytest.mark.skipif(not isolation.possible(), reason="no network namespace here"),
+        marks=isolated,
     ),
 ]
 TIMES = {

@@ -17,26 +17,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 from shelf import Shelf
+from strengths import each_strength
 from test_outside import Server, reached
 
 import workbench as wb
 from workbench import errors
-from workbench.replay import isolation
 from workbench.replay.session import ReplaySession
 
 each_side = pytest.mark.parametrize("side", ["plain", "graph"])
-each_strength = pytest.mark.parametrize(
-    "isolate",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.skipif(not isolation.possible(), reason="no network namespace here"),
-        ),
-    ],
-    ids=["guarded", "isolated"],
-)
-
 
 # ---- C11: nothing is done again
 

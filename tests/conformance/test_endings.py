@@ -17,25 +17,15 @@ import conformance_agents as cases
 import pytest
 import replay_agents as agents
 from shelf import Shelf
+from strengths import each_strength, isolated
 
 import workbench as wb
 from workbench import errors
 from workbench.capture import RecordingWarning, scope
-from workbench.replay import certificate, isolation, verb
+from workbench.replay import certificate, verb
 from workbench.replay.session import ReplaySession
 from workbench.store import connect
 
-each_strength = pytest.mark.parametrize(
-    "isolate",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.skipif(not isolation.possible(), reason="no network namespace here"),
-        ),
-    ],
-    ids=["guarded", "isolated"],
-)
 each_side = pytest.mark.parametrize("side", ["plain", "graph"])
 
 
@@ -178,7 +168,7 @@ def test_c16_where_the_recording_s_store_goes_away_a_miss_is_no_reason_to_go_liv
     assert world.calls == calls
 
 
-@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@isolated
 @pytest.mark.parametrize("on_miss", ["fail", "error"])
 def test_c16_isolated_a_miss_is_no_reason_to_go_live_either(poison, on_miss):
     store = Leaving()
@@ -264,7 +254,7 @@ def test_c20_whatever_fails_behind_the_agent_the_replay_stands(recorded, poison,
     assert says in result.lost[0]
 
 
-@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@isolated
 @pytest.mark.parametrize("what", ["closing", "reading", "certificate"])
 def test_c20_isolated_too(recorded, poison, what):
     run, _ = recorded("graph", poison)

@@ -21,11 +21,11 @@ import lane_agents
 import order_agents
 import pytest
 from shapes import SHAPES, TOGETHER
+from strengths import isolated
 
 import workbench as wb
 from workbench import errors
 from workbench.capture import RecordingWarning
-from workbench.replay import isolation
 
 TIMES = {
     "guarded": int(os.environ.get("WORKBENCH_REPEAT") or 2),
@@ -35,7 +35,6 @@ TIMES = {
 ORDERLY = ("function: ", "around: ", "value: ", "path: ")
 """Groups whose programs do one thing after the other: once is enough."""
 ALONE = "WORKBENCH_REPEAT_ISOLATED" in os.environ
-ISOLATED = pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
 
 
 def each(*, refused):
@@ -43,12 +42,12 @@ def each(*, refused):
     rows = [(name, shape) for name, shape in SHAPES.items() if bool(shape.refused) is refused]
     guarded = [(name, entry, "guarded") for name, shape in rows for entry in shape.entries]
     alone = (refused_otherwise if refused else not_in_a_group)(rows)
-    isolated = [(name, shape.entries[-1], "isolated") for name, shape in (rows if ALONE else alone)]
+    in_child = [(name, shape.entries[-1], "isolated") for name, shape in (rows if ALONE else alone)]
     return [
         pytest.param(
-            *row, id="-".join(filter(None, row)), marks=ISOLATED if row in isolated else ()
+            *row, id="-".join(filter(None, row)), marks=isolated if row in in_child else ()
         )
-        for row in guarded + isolated
+        for row in guarded + in_child
     ]
 
 
@@ -171,7 +170,7 @@ BITING = {
     [
         *((name, "guarded") for name in BITING),
         *(
-            pytest.param(name, strength, marks=ISOLATED)
+            pytest.param(name, strength, marks=isolated)
             for name, strength in BITING.items()
             if strength == "isolated"
         ),

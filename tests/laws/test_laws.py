@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from laws import drawing, programs
 from laws.recorded import OUTPUT, asked_at, named, recorded, replayed, with_payload
+from strengths import isolated
 
 from workbench import errors, hashing
-from workbench.replay import isolation
 
 EXAMPLES = int(os.environ.get("WORKBENCH_LAW_EXAMPLES") or 30)
 law = settings(max_examples=EXAMPLES)
@@ -49,7 +49,7 @@ def test_a_replay_is_identical_and_leaves_its_recording_alone(case):
     assert run.run.refresh().digest == before
 
 
-@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@isolated
 @few
 @given(cases)
 def test_an_isolated_replay_is_identical(case):

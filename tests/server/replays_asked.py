@@ -2,17 +2,9 @@
 
 import time
 
-import pytest
-
-from workbench.replay import isolation
-
 PATIENCE_S = 120
 OVER = ("done", "failed", "cancelled")
 SLOW = "slow_agents:slow"
-
-needs_isolation = pytest.mark.skipif(
-    not isolation.possible(), reason="no network namespace can be made here"
-)
 
 
 def until(said, what):

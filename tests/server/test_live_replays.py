@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from replays_asked import needs_isolation
+from strengths import isolated
 
 import workbench as wb
 from workbench.errors import UsageError
@@ -123,7 +123,7 @@ def test_an_agent_registered_for_it_calls_outside(run, elsewhere, more, how):
     assert result.run.labels["strength"] == "guarded"
 
 
-@needs_isolation
+@isolated
 @pytest.mark.usefixtures("worker")
 def test_what_asks_for_nothing_live_is_isolated_for_such_an_agent_too(run, elsewhere, more):
     _, came = elsewhere

@@ -10,8 +10,9 @@ from uuid import UUID
 import psycopg
 import pytest
 from langchain_core.messages import BaseMessage
-from replays_asked import SLOW, needs_isolation, over, running
+from replays_asked import SLOW, over, running
 from speaking import Client
+from strengths import isolated
 
 import workbench as wb
 from workbench.errors import Conflict, NotFound, NotReplayable, RunNotFound, UsageError
@@ -71,7 +72,7 @@ def without_ids(certificate):
 # ---- what comes of it
 
 
-@needs_isolation
+@isolated
 def test_a_replay_by_the_server_is_the_same_as_one_made_here(store, run, worker):
     here = wb.replay(run, isolate=True)
     there = wb.replay(run, "support", on="server")
@@ -93,7 +94,7 @@ def test_a_replay_by_the_server_is_the_same_as_one_made_here(store, run, worker)
     assert json.loads(kept) == there.certificate
 
 
-@needs_isolation
+@isolated
 def test_a_difference_is_told_as_it_is_here(store, slow_run, gate, worker):
     here = wb.replay(slow_run, "slow_agents:other", isolate=True, collect=True)
     there = wb.replay(slow_run, "other", collect=True, on="server")
@@ -104,7 +105,7 @@ def test_a_difference_is_told_as_it_is_here(store, slow_run, gate, worker):
     assert (there.run.status, here.run.status) == ("diverged", "diverged")
 
 
-@needs_isolation
+@isolated
 def test_a_row_says_how_it_stands_and_what_came_of_it(store, run, worker):
     asked = store.replays.submit(run.run_id, key="nightly")
     assert asked["status"] in ("queued", "running")
@@ -132,7 +133,7 @@ def test_a_row_says_how_it_stands_and_what_came_of_it(store, run, worker):
     assert store.replays.list(status="failed") == []
 
 
-@needs_isolation
+@isolated
 def test_a_replay_leaves_no_key_behind(store, run, server, worker):
     before = store.administration.keys()
     wb.replay(run, "support", on="server")
@@ -145,7 +146,7 @@ def test_a_replay_leaves_no_key_behind(store, run, server, worker):
     assert len(store.administration.keys()) == len(before)
 
 
-@needs_isolation
+@isolated
 def test_what_cannot_be_replayed_fails_with_its_own_error(store, client, server, worker):
     run_id = client.create(agent=SLOW)
     asked = store.replays.submit(run_id, agent="slow")
@@ -157,14 +158,14 @@ def test_what_cannot_be_replayed_fails_with_its_own_error(store, client, server,
         store.replays.wait(asked["job_id"])
 
 
-@needs_isolation
+@isolated
 def test_an_agent_that_takes_its_process_along_fails_alone(store, slow_run, worker):
     row = over(store, store.replays.submit(slow_run.run_id, agent="dying")["job_id"])
     assert (row["status"], row["error"]["code"]) == ("failed", "not_replayable")
     assert row["attempts"] == 1
 
 
-@needs_isolation
+@isolated
 def test_the_command_gives_the_same_as_the_verb(server, run, worker):
     said = {"WORKBENCH_API_KEY": server.api_key, "WORKBENCH_URL": server.url}
     words = ["replay", run.run_id, "--on-server", "--agent", "support", "--json"]
@@ -350,7 +351,7 @@ def test_one_that_waits_is_cancelled_at_once(own_store, own_run):
         own_store.replays.wait(job_id)
 
 
-@needs_isolation
+@isolated
 def test_one_that_runs_is_ended_and_leaves_nothing(store, slow_run, worker):
     asked = store.replays.submit(slow_run.run_id, agent="slow")
     running(store, asked["job_id"])
@@ -361,7 +362,7 @@ def test_one_that_runs_is_ended_and_leaves_nothing(store, slow_run, worker):
         store.run(row["run_id"])
 
 
-@needs_isolation
+@isolated
 def test_one_that_is_done_is_not_cancelled(store, run, worker):
     row = over(store, store.replays.submit(run.run_id)["job_id"])
     with pytest.raises(Conflict) as caught:

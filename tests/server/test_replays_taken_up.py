@@ -6,8 +6,9 @@ from datetime import timedelta
 import psutil
 import psycopg
 import pytest
-from replays_asked import needs_isolation, over, running, until
+from replays_asked import over, running, until
 from running import AGENTS, service
+from strengths import isolated
 from workbench_server.agents import Agent
 from workbench_server.keys import fresh_key
 from workbench_server.worker import replaying
@@ -43,7 +44,7 @@ def forget_heartbeats(server):
         )
 
 
-@needs_isolation
+@isolated
 def test_a_killed_worker_s_replay_is_taken_up_and_there_is_one_result(
     own_server, own_store, own_run, gate
 ):
@@ -86,7 +87,7 @@ def test_a_killed_worker_s_replay_ends_also_where_its_agent_makes_no_more_calls(
         gate.touch()  # let it go, whatever came of it
 
 
-@needs_isolation
+@isolated
 def test_a_worker_that_is_stopped_hands_its_replay_on(own_server, own_store, own_run, gate):
     asked = own_store.replays.submit(own_run, agent="slow")
     with worker_of(own_server) as first:
@@ -100,7 +101,7 @@ def test_a_worker_that_is_stopped_hands_its_replay_on(own_server, own_store, own
     assert (row["status"], row["attempts"]) == ("done", 2)
 
 
-@needs_isolation
+@isolated
 def test_replays_of_one_workspace_run_side_by_side(own_server, own_store, own_run, gate):
     jobs = [own_store.replays.submit(own_run, agent="slow")["job_id"] for _ in range(2)]
     with worker_of(own_server):
@@ -151,7 +152,7 @@ def kept(own_server, own_store, own_run, gate, replayer):
     return asked, job.staged
 
 
-@needs_isolation
+@isolated
 @pytest.mark.parametrize("stored", [0, 3])
 def test_what_was_kept_is_stored_by_the_next_and_not_played_again(
     own_server, own_store, own_run, kept, stored
@@ -255,7 +256,7 @@ def test_one_that_is_broken_off_again_and_again_fails(own_server, own_store, own
     assert "again and again" in own_store.replays.get(asked["job_id"])["error"]["title"]
 
 
-@needs_isolation
+@isolated
 def test_one_that_takes_too_long_is_ended(own_server, own_store, own_run, replayer):
     asked = own_store.replays.submit(own_run, agent="slow")
     hasty = replaying.Replayer(

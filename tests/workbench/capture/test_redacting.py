@@ -13,11 +13,11 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
+from strengths import isolated
 
 import workbench as wb
 from workbench import errors, hashing, recording
 from workbench.capture import RecordingWarning
-from workbench.replay import isolation
 from workbench.schema import Event, RunHeader, parse_body
 from workbench.spool import Delivery, Header, Line, SpoolFolder
 from workbench.store import connect
@@ -510,7 +510,7 @@ def test_rules_of_a_recording_alone_are_enough_for_its_replay(folders):
     assert result.identical
 
 
-@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@isolated
 def test_an_isolated_replay_redacts_as_its_recording_was(ruled, tmp_path, monkeypatch):
     code = f"from replay_agents import ask\n\ndef agent(given):\n    return ask('of {ANN}: ' + given)\n"
     (tmp_path / "an_addressed_agent.py").write_text(code)

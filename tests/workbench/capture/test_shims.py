@@ -9,10 +9,10 @@ import uuid
 import pytest
 import shim_agents
 from shim_agents import BERLIN, agent, draws
+from strengths import isolated
 
 import workbench as wb
 from workbench.capture import shims
-from workbench.replay import isolation
 from workbench.schema import parse_body
 
 
@@ -257,7 +257,7 @@ def agent(given):
 """
 
 
-@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@isolated
 def test_an_isolated_replay_reads_the_same_and_has_no_secrets(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("DESK_API_KEY", SECRET)
     (tmp_path / "an_agent_away.py").write_text(AWAY)

@@ -3,11 +3,11 @@
 import pytest
 import replay_agents as agents
 from langchain_core.messages import AIMessage
+from strengths import each_strength
 
 import workbench as wb
 from workbench import errors
 from workbench.fork import edits as editing
-from workbench.replay import isolation
 
 PLAIN_POLLS = agents.polling
 
@@ -313,17 +313,6 @@ def test_a_fork_on_the_live_server_keeps_its_lineage(store, world):
 
 
 # ---- progress
-
-each_strength = pytest.mark.parametrize(
-    "isolate",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.skipif(not isolation.possible(), reason="no network namespace here"),
-        ),
-    ],
-)
 
 
 @pytest.fixture

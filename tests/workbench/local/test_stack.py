@@ -16,13 +16,13 @@ import psutil
 import psycopg
 import pytest
 from local_homes import is_alive, until
+from strengths import isolated
 
 import workbench as wb
 from workbench import local
 from workbench.examples.support_desk import draw_case
 from workbench.local.home import credentials
 from workbench.local.home import read_json as read
-from workbench.replay import isolation
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -57,7 +57,7 @@ def test_every_finding_of_doctor_is_good_for_a_running_stack(stack):
     assert all(finding.ok for finding in findings), findings
 
 
-@pytest.mark.skipif(not isolation.possible(), reason="no network namespace can be made here")
+@isolated
 def test_the_worker_replays_the_agents_that_the_environment_names(home, monkeypatch):
     name = "workbench.examples.support_desk:agent"
     monkeypatch.setenv("WORKBENCH_AGENTS", json.dumps({"support": {"target": name}}))

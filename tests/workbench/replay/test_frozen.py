@@ -12,11 +12,12 @@ import time
 
 import numpy as np
 import pytest
+from strengths import isolated
 
 import workbench as wb
 from workbench import recording as recordings
 from workbench.capture import world
-from workbench.replay import frozen, isolation
+from workbench.replay import frozen
 
 legacy = np.random.mtrand._rand  # the generator that the module's own functions draw from
 LONG_AGO = 1_600_000_000.0
@@ -311,7 +312,7 @@ def agent(given):
 """
 
 
-@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@isolated
 def test_an_isolated_replay_draws_the_same(folders, tmp_path, monkeypatch):
     (tmp_path / "a_drawing_agent.py").write_text(AWAY)
     monkeypatch.syspath_prepend(str(tmp_path))

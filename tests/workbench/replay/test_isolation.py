@@ -12,6 +12,7 @@ import msgspec
 import pytest
 import replay_agents as agents
 from folder_runs import FolderRuns
+from strengths import isolated
 from test_outside import Server, reached
 
 import workbench as wb
@@ -23,7 +24,7 @@ from workbench.replay.policy import Policy
 from workbench.replay.progress import Bar
 from workbench.schema import RunHeader
 
-pytestmark = pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+pytestmark = isolated
 
 CURIOUS = """
 import os, socket

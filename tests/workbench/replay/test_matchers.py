@@ -8,10 +8,10 @@ import pytest
 import replay_agents as agents
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from shelf import Shelf
+from strengths import isolated
 
 import workbench as wb
 from workbench import errors, recording
-from workbench.replay import isolation
 from workbench.replay.engine import Engine, Question
 
 
@@ -176,7 +176,7 @@ def agent(given):
 """
 
 
-@pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
+@isolated
 def test_pointers_go_along_into_an_isolated_replay(folders, tmp_path, monkeypatch):
     (tmp_path / "an_agent_that_notes.py").write_text(AWAY)
     monkeypatch.syspath_prepend(str(tmp_path))

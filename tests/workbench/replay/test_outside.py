@@ -6,11 +6,10 @@ from contextlib import suppress
 
 import outside_agents
 import pytest
+from strengths import isolated
 
 import workbench as wb
 from workbench.replay import guard, isolation
-
-isolated = pytest.mark.skipif(not isolation.possible(), reason="no network namespace here")
 
 
 class Server:
